@@ -21,7 +21,7 @@ GAP = 5  # slots between sequences of a contiguous cache
 @dataclass(frozen=True)
 class AttentionCase:
     """Sequences with so many new tokens, of so many in the cache. into_out: `out` is given.
-    codes: of a quantised cache."""
+    codes: of a quantised cache. scaled: what scores are scaled by, over the usual head_dim^-0.5."""
 
     query_lengths: tuple[int, ...]
     kv_lengths: tuple[int, ...]
@@ -32,10 +32,11 @@ class AttentionCase:
     window: int | None = None
     into_out: bool = True
     codes: torch.dtype = torch.int8
+    scaled: float = 1.0
 
     @property
     def scale(self) -> float:
-        return self.head_dim**-0.5
+        return self.scaled * self.head_dim**-0.5
 
 
 def _make_paged(case: AttentionCase, draw: Draw) -> Call:
@@ -175,29 +176,33 @@ CASES = {
     "decode: ragged": AttentionCase((1, 1, 1), (1, 17, 33)),
     "decode: a new result": AttentionCase((1, 1, 1), (4, 16, 31), into_out=False),
     "decode: heads of 80, group 1": AttentionCase((1,), (1,), 80, group=1, block_size=1),
-    "decode: heads of 96, page 32": AttentionCase((1, 1, 1), (16, 47, 3), 96, 1, 4, 32),
+    "decode: heads of 96, page 32": AttentionCase(
+        (1, 1, 1), (16, 47, 3), 96, 1, 4, 32, scaled=0.25
+    ),
     "decode: heads of 128, group 8": AttentionCase((1, 1), (40, 65), 128, 1, 8),
-    "decode: heads of 256, group 8": AttentionCase((1, 1), (9, 150), 256, 1, 8),
+    "decode: heads of 256, group 8": AttentionCase((1, 1), (9, 150), 256, 1, 8, scaled=1.5),
     "decode: heads of 72, group 4": AttentionCase((1, 1), (16, 5), 72, group=4),
     "decode: long": AttentionCase((1, 1), (700, 2), 64, 1, 3),
     "prefill: ragged": AttentionCase((7, 1, 32), (7, 1, 32), 128, group=4),
     "prefill: a new result": AttentionCase((5, 18), (5, 18), 80, group=1, into_out=False),
-    "prefill: heads of 256, page 1": AttentionCase((3, 1), (9, 5), 256, 3, 1, 1),
+    "prefill: heads of 256, page 1": AttentionCase((3, 1), (9, 5), 256, 3, 1, 1, scaled=1.5),
     "prefill: an empty sequence": AttentionCase((2, 0, 1), (2, 0, 4)),
     "chunk: with a past": AttentionCase((5, 3), (21, 40), 96, block_size=32),
-    "chunk: of a long past": AttentionCase((17,), (130,), 64, 1, 3),
+    "chunk: of a long past": AttentionCase((17,), (130,), 64, 1, 3, scaled=0.25),
     "mixed: contexts and decodes": AttentionCase((6, 4, 1, 1), (6, 20, 18, 1), 64, 1, 8),
     "mixed: a decode before contexts": AttentionCase((1, 3, 1, 5, 1, 1), (9, 3, 1, 21, 40, 2)),
     "window: decode": AttentionCase((1, 1), (40, 5), window=7),
     "window: prefill": AttentionCase((20, 4), (20, 4), window=6),
-    "window: a chunk with a past": AttentionCase((9, 2), (41, 30), block_size=4, window=8),
+    "window: a chunk with a past": AttentionCase(
+        (9, 2), (41, 30), block_size=4, window=8, scaled=0.25
+    ),
     "window: of one": AttentionCase((4, 1), (6, 3), window=1),
 }
 # Contexts and chunks that a kernel may cut into pieces, and groups that fill a block or more.
 _LONG = {
     "long: decode, group 4": AttentionCase((1, 1), (700, 257), kv_heads=1, group=4),
-    "long: decode, window": AttentionCase((1, 1), (700, 300), group=1, window=270),
-    "long: chunk": AttentionCase((70, 3, 1), (70, 300, 520), block_size=32),
+    "long: decode, window": AttentionCase((1, 1), (700, 300), group=1, window=270, scaled=1.5),
+    "long: chunk": AttentionCase((70, 3, 1), (70, 300, 520), block_size=32, scaled=0.25),
     "long: chunk, window": AttentionCase((90, 1), (400, 90), 80, window=33),
     "long: a group of ten": AttentionCase((2, 1), (300, 30), 64, 1, 10),
     "long: a group of seventy": AttentionCase((2, 1), (5, 300), 16, 1, 70),

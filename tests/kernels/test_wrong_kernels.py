@@ -1,0 +1,48 @@
+"""Kernels that are wrong in one way each, as those are that people write: a case finds each, and of
+Triton's few cases one does, too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from llmbench.kernels.check import Trial, Verdict, check, judged
+from llmbench.kernels.dispatch import Implementation
+from llmbench.kernels.registry import anywhere, reference
+from llmbench.kernels.specs.table import spec_of
+from torch import Tensor
+
+CPU = torch.device("cpu")
+ATTENTION = [
+    f"{quantized}{layout}_attention"
+    for quantized in ("", "quantized_")
+    for layout in ("paged", "contiguous")
+]
+
+
+def found_wrong(
+    op: str, function: Callable[..., Any], *, tiny: bool = False, dtype: torch.dtype = torch.float32
+) -> list[Verdict]:
+    spec = spec_of(op)
+    cases = {name: spec.cases[name] for name in spec.tiny} if tiny else spec.cases
+    mine = Implementation(op, "mine", function, anywhere, 0)
+    return judged(list(check(Trial(mine, spec, dtype, cases), CPU, seed=1)))
+
+
+def kinds_of(wrong: list[Verdict]) -> set[str]:
+    """What comes before the colon in a case's name."""
+    return {one.case.partition(":")[0] for one in wrong}
+
+
+@pytest.mark.parametrize("op", ATTENTION)
+def test_attention_that_ignores_the_scale(op: str) -> None:
+    """Of whatever kind the sequences are: a kernel may compute each by other code."""
+
+    def attend(q: Tensor, *others: Any) -> Tensor:
+        *cache_and_batch, _scale, window, out = others
+        return reference(op).function(q, *cache_and_batch, q.shape[-1] ** -0.5, window, out)
+
+    assert {"decode", "prefill", "chunk", "window"} <= kinds_of(found_wrong(op, attend))
+    assert found_wrong(op, attend, tiny=True)
