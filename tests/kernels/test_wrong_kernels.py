@@ -4,12 +4,15 @@ Triton's few cases one does, too."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from llmbench.kernels.check import Trial, Verdict, check, judged
 from llmbench.kernels.dispatch import Implementation
+from llmbench.kernels.decoder import DecoderWeights
+from llmbench.kernels.reference.decoder import ReferenceDecoderStep
 from llmbench.kernels.registry import anywhere, reference
 from llmbench.kernels.specs.table import spec_of
 from torch import Tensor
@@ -46,3 +49,29 @@ def test_attention_that_ignores_the_scale(op: str) -> None:
 
     assert {"decode", "prefill", "chunk", "window"} <= kinds_of(found_wrong(op, attend))
     assert found_wrong(op, attend, tiny=True)
+
+
+@pytest.mark.parametrize("fixed", [0.0, 1e-6, 1e-5])
+@pytest.mark.parametrize(
+    ("op", "place"), [("rms_norm", 2), ("add_rms_norm", 3), ("rope_cache_write", 3)]
+)
+@pytest.mark.parametrize("tiny", [False, True])
+def test_a_norm_whose_eps_is_its_own(op: str, place: int, fixed: float, tiny: bool) -> None:
+    def normed(*arguments: Any) -> Any:
+        given = list(arguments)
+        given[place] = fixed
+        return reference(op).function(*given)
+
+    assert any("small" in one.case for one in found_wrong(op, normed, tiny=tiny))
+
+
+class StepOfItsOwnEps(ReferenceDecoderStep):
+    """Norms by the eps that most models have."""
+
+    def __init__(self, weights: DecoderWeights) -> None:
+        super().__init__(replace(weights, rms_norm_eps=1e-5))
+
+
+def test_a_step_whose_eps_is_its_own() -> None:
+    wrong = found_wrong("decoder_step", StepOfItsOwnEps, tiny=True, dtype=torch.bfloat16)
+    assert any("all of them" in one.case for one in wrong)
