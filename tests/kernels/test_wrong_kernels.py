@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 from llmbench.kernels.check import Trial, Verdict, check, judged
-from llmbench.kernels.dispatch import Implementation
 from llmbench.kernels.decoder import DecoderWeights
+from llmbench.kernels.dispatch import Implementation
 from llmbench.kernels.reference.decoder import ReferenceDecoderStep
 from llmbench.kernels.registry import anywhere, reference
 from llmbench.kernels.specs.table import spec_of
@@ -75,3 +75,31 @@ class StepOfItsOwnEps(ReferenceDecoderStep):
 def test_a_step_whose_eps_is_its_own() -> None:
     wrong = found_wrong("decoder_step", StepOfItsOwnEps, tiny=True, dtype=torch.bfloat16)
     assert any("all of them" in one.case for one in wrong)
+
+
+@pytest.mark.parametrize("op", ATTENTION)
+def test_attention_that_takes_exponentials_of_scores_as_they_are(
+    op: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = reference(op).function
+
+    def without_largest(scores: Tensor, dim: int) -> Tensor:
+        weights = scores.exp()
+        return weights / weights.sum(dim, keepdim=True)
+
+    def attend(*arguments: Any) -> Tensor:
+        with monkeypatch.context() as patched:
+            patched.setattr(Tensor, "softmax", without_largest)
+            return right(*arguments)
+
+    assert kinds_of(found_wrong(op, attend)) == {"large scores"}
+    assert found_wrong(op, attend, tiny=True)
+
+
+@pytest.mark.parametrize("tiny", [False, True])
+def test_a_gate_of_two_exponentials(tiny: bool) -> None:
+    def silu_mul(gate_up: Tensor) -> Tensor:
+        gate, up = gate_up.float().chunk(2, dim=-1)
+        return (gate * gate.exp() / (1 + gate.exp()) * up).to(gate_up.dtype)
+
+    assert [one.case for one in found_wrong("silu_mul", silu_mul, tiny=tiny)] == ["gates: large"]
