@@ -12,7 +12,9 @@ import torch
 from llmbench.kernels.check import Trial, Verdict, check, judged
 from llmbench.kernels.decoder import DecoderWeights
 from llmbench.kernels.dispatch import Implementation
+from llmbench.kernels.fp4 import Fp4Weight
 from llmbench.kernels.reference.decoder import ReferenceDecoderStep
+from llmbench.kernels.reference.fp4 import ReferenceFp4Linear
 from llmbench.kernels.registry import anywhere, reference
 from llmbench.kernels.specs.table import spec_of
 from torch import Tensor
@@ -103,3 +105,21 @@ def test_a_gate_of_two_exponentials(tiny: bool) -> None:
         return (gate * gate.exp() / (1 + gate.exp()) * up).to(gate_up.dtype)
 
     assert [one.case for one in found_wrong("silu_mul", silu_mul, tiny=tiny)] == ["gates: large"]
+
+
+class OfOneFactor(ReferenceFp4Linear):
+    """All rows by the first one's."""
+
+    def __init__(self, weight: Fp4Weight, bias: Tensor | None, dtype: torch.dtype) -> None:
+        first = weight.row_scales[:1].expand(weight.out_features)
+        super().__init__(replace(weight, row_scales=first.contiguous()), bias, dtype)
+
+
+@pytest.mark.parametrize("tiny", [False, True])
+def test_nvfp4_by_the_factor_of_the_first_row(tiny: bool) -> None:
+    wrong = found_wrong("fp4_linear", OfOneFactor, tiny=tiny)
+    assert {one.case for one in wrong} == {
+        name
+        for name, case in spec_of("fp4_linear").cases.items()
+        if case.form == "e4m3" and case.rows and (name in spec_of("fp4_linear").tiny or not tiny)
+    }
