@@ -15,8 +15,10 @@ from llmbench.kernels.dispatch import Implementation
 from llmbench.kernels.fp4 import Fp4Weight
 from llmbench.kernels.reference.decoder import ReferenceDecoderStep
 from llmbench.kernels.reference.fp4 import ReferenceFp4Linear
+from llmbench.kernels.reference.w8a8 import ReferenceW8A8Linear
 from llmbench.kernels.registry import anywhere, reference
 from llmbench.kernels.specs.table import spec_of
+from llmbench.kernels.w8a8 import W8A8Weight
 from torch import Tensor
 
 CPU = torch.device("cpu")
@@ -123,3 +125,15 @@ def test_nvfp4_by_the_factor_of_the_first_row(tiny: bool) -> None:
         for name, case in spec_of("fp4_linear").cases.items()
         if case.form == "e4m3" and case.rows and (name in spec_of("fp4_linear").tiny or not tiny)
     }
+
+
+class Symmetric(ReferenceW8A8Linear):
+    """Codes by their size in seven bits and their sign."""
+
+    def __init__(self, weight: W8A8Weight, bias: Tensor | None, dtype: torch.dtype) -> None:
+        super().__init__(replace(weight, codes=weight.codes.clamp_min(-127)), bias, dtype)
+
+
+@pytest.mark.parametrize("tiny", [False, True])
+def test_int8_weights_without_the_least_code(tiny: bool) -> None:
+    assert found_wrong("w8a8_linear", Symmetric, tiny=tiny)
