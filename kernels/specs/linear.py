@@ -11,7 +11,6 @@ from torch import Tensor
 from ..grouped_int8 import MIDDLE_CODE, GroupedInt8
 from ..int4 import pack_int4
 from ..rates import NIBBLES
-from ..registry import prepares
 from ..w8a8 import W8A8Weight, quantize_rows
 from .closeness import HALF_A_STEP, Difference, near, within
 from .spec import Call, Draw, ModelShape, OpSpec, StepShape, Work, nbytes
@@ -58,9 +57,7 @@ def _make_dense(case: LinearCase, draw: Draw) -> Call:
     weight = draw.beside_poison(draw.normal(case.out_features, case.in_features))
     bias = drawn_bias(case, draw)
     kept = present(x=x, weight=weight, bias=bias)
-    if prepares("linear"):
-        return Call((x,), (weight, bias, draw.dtype), kept)
-    return Call((x, weight, bias), kept=kept)
+    return Call((x,), (weight, bias, draw.dtype), kept)
 
 
 def _make_int8(case: LinearCase, draw: Draw) -> Call:
