@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -84,6 +85,26 @@ def test_the_timer_counts_its_attention(saved: Saved, tokens: list[int]) -> None
     served.step({0: PROMPT})
     served.step({0: 1}, timer=timer)
     assert timer.seconds > 0
+
+
+def test_a_step_of_one_s_own_need_not_measure_its_attention(
+    saved: Saved, tokens: list[int]
+) -> None:
+    """It was accepted, and then every request failed."""
+    model = load(saved.directory, step="reference")
+    reference, timer = model.step, AttentionTimer()
+    assert reference is not None
+
+    class Own:
+        def takes(self, *call: Any) -> bool:
+            return reference.takes(*call)
+
+        def __call__(self, *call: Any) -> Tensor:
+            return reference(*call)
+
+    model.step = Own()  # type: ignore[assignment]
+    Served(model, "paged", [tokens]).step({0: PROMPT}, timer=timer)
+    assert timer.seconds == 0
 
 
 @native
