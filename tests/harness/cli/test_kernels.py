@@ -241,3 +241,11 @@ def test_bench_says_that_others_had_the_processors(
     told = "other processes used 55.0 % of the processor time: times may be off by more than that"
     assert (told in capsys.readouterr().err) is bool(others_s)
     assert json.loads(out.read_text())["alone"]["ok"] is not bool(others_s)
+
+
+def test_bench_says_where_a_cache_was_not_found_faster() -> None:
+    from llmbench.harness.cli.kernels_bench import _of_cache
+    from llmbench.kernels.rates import Rates
+
+    assert _of_cache(Rates(1e10, 4e10, 1e12, 2**25)) == "40 GB/s"
+    assert _of_cache(Rates(1e10, 1e10, 1e12, 2**25)) == "10 GB/s (not found faster than memory)"
