@@ -22,7 +22,8 @@ from .specs.spec import Call, Draw, ModelShape, OpSpec, StepShape, Work
 
 # Long enough for a clock, short enough that all take their turn while the machine is the same.
 TURN_S = 0.01
-MOST_COPIES = 128
+# So many that calls of 16 KiB, of which some take a millisecond to draw, exceed a cache of 32 MiB.
+MOST_COPIES = 2048
 LARGEST_SET_BYTES = 2**30
 WARM_UPS = 2
 

@@ -6,6 +6,7 @@ to see what the call changed. Random, so a new seed tries new numbers; the seed 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -153,7 +154,9 @@ def _results(
     implementation: Implementation, call: Call
 ) -> tuple[dict[str, Tensor], Tensor | tuple[Tensor, ...] | None]:
     """Everything that the call computed, by name, and what it returned."""
-    with torch.inference_mode():
+    with torch.inference_mode(), warnings.catch_warnings():
+        # Of Triton's interpreter: a GPU makes infinity of it and says nothing.
+        warnings.filterwarnings("ignore", "overflow encountered", RuntimeWarning)
         returned = call.prepared(implementation.function)(*call.arguments)
     if call.arguments and call.kept and next(iter(call.kept.values())).is_cuda:
         torch.cuda.synchronize()  # so that what went wrong on the device shows here

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -38,6 +38,12 @@ class Implementation:
     prefers: CallPredicate | None = None
     needs: Needs | None = None
     emulates: str | None = None
+
+    @property
+    def ships(self) -> bool:
+        """Whether it is of this package, and not a user's or another package's."""
+        function = self.function.func if isinstance(self.function, partial) else self.function
+        return f"{function.__module__}.".startswith(f"{__package__}.")
 
     def is_chosen_on(self, device: torch.device, dtype: torch.dtype) -> bool:
         """Whether it may be chosen without being asked for."""

@@ -32,9 +32,10 @@ MOST_CPU_CACHE_BYTES = 32 * 2**20
 REPEATS = 7
 # Read and written to find the bandwidth of memory; beyond the cache of any whole package.
 FAR_BYTES = {"cpu": 2**29, "cuda": 2**31}
-# The cache over what is read and written to find its bandwidth. A GPU is done with a sixteenth
-# before it has begun.
-NEAR_PARTS = {"cpu": 16, "cuda": 2}
+# The cache over what is read and written to find its bandwidth. Of so little, to start a CPU's
+# threads may take longer than to copy it, so one thread is tried alone, too; a GPU is done with a
+# sixteenth before it has begun.
+NEAR_PARTS = {"cpu": (64, 16, 4), "cuda": (2,)}
 # Of a small copy, in one measurement: it is over before the clock ticks.
 REPEATED_BYTES = {"cpu": 2**25, "cuda": 2**30}
 PRODUCT_EDGE = {"cpu": 1536, "cuda": 8192}
@@ -47,12 +48,18 @@ HOPELESS = 4
 @dataclass(frozen=True)
 class Rates:
     """memory_bytes_per_s: of a working set beyond the last-level cache, whose size is cache_bytes.
-    cache_bytes_per_s: of one well inside it. flops_per_s: two a multiplication and addition."""
+    cache_bytes_per_s: of one well inside it; memory's where none was found faster. flops_per_s: two
+    a multiplication and addition."""
 
     memory_bytes_per_s: float
     cache_bytes_per_s: float
     flops_per_s: float
     cache_bytes: int
+
+    @property
+    def cache_is_faster(self) -> bool:
+        """Else what is said of the cache is memory's rate: no copy inside it exceeded that."""
+        return self.cache_bytes_per_s > self.memory_bytes_per_s
 
     def floor_s(self, work: Work, *, cold: bool) -> float:
         """The least time: bytes over bandwidth or FLOPs over their rate, the larger."""
@@ -69,9 +76,8 @@ def measure_rates(device: torch.device, dtype: torch.dtype) -> Rates:
     integers, on a CPU float32's where that is faster. NIBBLES: codes times bytes."""
     cache_bytes = last_level_cache_bytes(device)
     memory = _bandwidth(far_memory(device, FAR_BYTES[device.type]))
-    near = _two_halves(device, cache_bytes // NEAR_PARTS[device.type])
     # What a cache holds is read no slower than memory; less is what starting a copy costs.
-    cache = max(memory, _bandwidth(near))
+    cache = max(memory, _cache_bandwidth(device, cache_bytes))
     return Rates(memory, cache, _flops(device, dtype), cache_bytes)
 
 
@@ -138,6 +144,19 @@ def _bandwidth(tensors: tuple[Tensor, Tensor]) -> float:
     copied = 2 * source.nbytes * repeats / _best(device, lambda: target.copy_(source), repeats)
     summed = source.nbytes * repeats / _best(device, lambda: source.sum(), repeats)
     return max(copied, summed)
+
+
+def _cache_bandwidth(device: torch.device, cache_bytes: int) -> float:
+    """The best of a few sizes, on a CPU with one thread and with all."""
+    sets = [_two_halves(device, cache_bytes // part) for part in NEAR_PARTS[device.type]]
+    threads, best = torch.get_num_threads(), 0.0
+    try:
+        for count in {1, threads} if device.type == "cpu" else {threads}:
+            torch.set_num_threads(count)
+            best = max(best, *map(_bandwidth, sets))
+    finally:
+        torch.set_num_threads(threads)
+    return best
 
 
 def _flops(device: torch.device, dtype: torch.dtype) -> float:

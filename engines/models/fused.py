@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from ...kernels.decoder import DecoderStep, DecoderWeights
-from ...kernels.registry import implementations, select
+from ...kernels.registry import OPS, implementations, prepares, select
 from ..forced import DECODER_STEP as OP
 from ..forced import forced_within
 
@@ -21,10 +21,21 @@ def select_step(
     The reference is chosen only by force. Raises KernelError as `select` does.
     """
     force = force or {}
-    if forced_within(force):
+    if forced_within({*force, *installed_first(device, dtype)}):
         return None
     name = select(OP, device, dtype, force).name
     return name if name != "reference" or OP in force else None
+
+
+def installed_first(device: torch.device, dtype: torch.dtype) -> tuple[str, ...]:
+    """The operations that a kernel of another package computes there, before ours: our step in one
+    kernel would pass it over. Linear maps are not asked about: a step is given those of the
+    package, and takes them or not."""
+    return tuple(
+        op
+        for op in OPS
+        if (op == OP or not prepares(op)) and not select(op, device, dtype).candidates[0].ships
+    )
 
 
 def fused_step(name: str, weights: DecoderWeights) -> DecoderStep | None:

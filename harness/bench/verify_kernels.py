@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from ...engines.assemble import kernels_of
-from ...engines.forced import forced_within
+from ...engines.forced import DECODER_STEP, forced_within
 from ...engines.models.catalogue import ModelFiles
 from ...engines.models.config import ModelConfig
 from ...engines.models.decoder import DecoderConfig
 from ...engines.models.describe import NATIVE
-from ...engines.models.fused import select_step
+from ...engines.models.fused import installed_first
 from ...engines.resolved import ResolvedEngine
 from ...kernels.check import Trial, check, judged
 from ...kernels.choices import is_plugin
@@ -67,20 +67,34 @@ def check_own(choices: Sequence[str], *, verified: bool) -> Check | None:
 
 
 def check_decode_step(engine: ResolvedEngine) -> Check | None:
-    """Who forces one operation of a decode step that would be one kernel has all of them computed
-    one by one, which takes longer whatever was forced. None where there is no such kernel."""
-    forced = forced_within(engine.forced)
+    """Who forces one operation of a decode step that would be one kernel, or installed a kernel of
+    one, has all of them computed one by one, which takes longer whatever that one gains. None where
+    there is no such step."""
     device, dtype = torch.device(engine.device), getattr(torch, engine.dtype)
-    if not forced or engine.model_impl != NATIVE or select_step(device, dtype) is None:
+    step = select(DECODER_STEP, device, dtype).name
+    if engine.model_impl != NATIVE or step == "reference":
         return None
-    one = len(forced) == 1
+    forced = forced_within(engine.forced)
+    apart = forced_within({*engine.forced, *installed_first(device, dtype)})
+    installed = [op for op in apart if op not in forced]
+    if not apart:
+        return None
+    why, advice = [], []
+    if forced:
+        why.append(f"{', '.join(forced)} {'is' if len(forced) == 1 else 'are'} forced")
+        advice.append("hold it against a run that forces ours (llmbench kernels list)")
+    if installed:
+        one = len(installed) == 1
+        them = "is computed by an installed kernel" if one else "are computed by installed kernels"
+        why.append(f"{', '.join(installed)} {them}")
+        advice.append(f"--kernel {DECODER_STEP}={step} passes {'it' if one else 'them'} over")
     return Check(
         id="decode_step",
         ok=False,
         fatal=False,
-        detail=f"decode steps were computed operation by operation, and not in one kernel, for "
-        f"{', '.join(forced)} {'is' if one else 'are'} forced",
-        advice="hold it against a run that forces ours (llmbench kernels list)",
+        detail="decode steps were computed operation by operation, and not in one kernel, for "
+        + " and ".join(why),
+        advice="; ".join(advice),
     )
 
 

@@ -15,6 +15,7 @@ from .output import AsJson
 
 if TYPE_CHECKING:
     from ...kernels.bench import Timing
+    from ...kernels.rates import Rates
     from ...kernels.specs.spec import StepShape
     from ..bench.kernel_bench import KernelResult
 
@@ -143,7 +144,7 @@ def _print(result: KernelResult) -> None:
     for name, rates in result.rates.items():
         console.print(
             f"{foreign(result.device)}: memory {number(rates.memory_bytes_per_s / 1e9)} GB/s, "
-            f"cache {number(rates.cache_bytes_per_s / 1e9)} GB/s, {name} products "
+            f"cache {_of_cache(rates)}, {name} products "
             f"{number(rates.flops_per_s / 1e9)} GFLOP/s, measured just before",
             style="dim",
         )
@@ -151,6 +152,12 @@ def _print(result: KernelResult) -> None:
         console.print(
             f"{op}, {one.case}: {foreign(one.implementation)} not timed: {foreign(one.why)}"
         )
+
+
+def _of_cache(rates: Rates) -> str:
+    """Its bandwidth, and whether that is one."""
+    told = f"{number(rates.cache_bytes_per_s / 1e9)} GB/s"
+    return told if rates.cache_is_faster else f"{told} (not found faster than memory)"
 
 
 def _fastest_first(timings: list[Timing]) -> list[Timing]:

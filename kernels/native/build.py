@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import shlex
 import shutil
 import subprocess
@@ -32,6 +33,10 @@ COMPILE_LIMIT_S = 600
 
 class BuildError(RuntimeError):
     """The library could not be made; one line says why."""
+
+
+class LoadError(BuildError):
+    """The library was made and does not load."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,9 @@ def build(target: Target, compiler: tuple[str, ...], directory: Path) -> Path:
     command = (*compiler, *FLAGS, *target.compiler_flags)
     sources = sorted([*SOURCES.glob("*.cpp"), *SOURCES.glob("*.h")])
     parts = [path.read_bytes() for path in sources]
-    made_from = b"\0".join([*parts, shlex.join(command).encode(), _version(compiler)])
+    # A home directory may be shared by machines of several architectures.
+    named = f"{shlex.join(command)} {platform.machine()}".encode()
+    made_from = b"\0".join([*parts, named, _version(compiler)])
     path = directory / f"kernels-{target.name}-{sha256(made_from).hexdigest()[:16]}.so"
     if path.exists():
         return path

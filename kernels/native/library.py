@@ -19,7 +19,16 @@ import torch
 from torch import Tensor
 
 from ..registry import KernelError, Predicate
-from .build import AMX, TARGETS, BuildError, Target, build, cache_directory, find_compiler
+from .build import (
+    AMX,
+    TARGETS,
+    BuildError,
+    LoadError,
+    Target,
+    build,
+    cache_directory,
+    find_compiler,
+)
 
 log = logging.getLogger(__name__)
 
@@ -128,17 +137,18 @@ def int64s(values: tuple[int, ...]) -> ctypes.Array[ctypes.c_int64]:
 def find_library(target: Target) -> Library | None:
     """The kernels for `target`, built if need be; None where they cannot run.
 
-    On a processor without the instructions that is all; the first build that fails is also logged
-    as a warning.
+    On a processor without the instructions that is all; the first that fails is also logged as a
+    warning.
     """
     try:
         found = load(target)
     except (BuildError, OSError) as error:
+        failed = "loaded" if isinstance(error, LoadError) else "built"
         found = str(error)
         _warn_once(
-            f"native CPU kernels for {target.name!r} could not be built: {error}. Whatever comes "
-            "next computes the same, but slower, and --dtype auto may be float32 for want of them "
-            "(llmbench doctor says what it is)"
+            f"native CPU kernels for {target.name!r} could not be {failed}: {error}. Whatever "
+            "comes next computes the same, but slower, and --dtype auto may be float32 for want of "
+            "them (llmbench doctor says what it is)"
         )
     if isinstance(found, str):
         _failures[target.name] = found
@@ -156,7 +166,7 @@ def load(target: Target) -> Library | str:
         return "PyTorch has no OpenMP runtime that exports GOMP_parallel"
     if missing := target.cpu_flags - cpu_flags():
         return f"the processor has no {', '.join(sorted(missing))}"
-    loaded = ctypes.CDLL(str(build(target, find_compiler(), cache_directory())))
+    loaded = _opened(target)
     if not loaded.llmbench_usable():
         return "the system does not grant this process the instructions"
     functions: dict[str, Callable[..., Any]] = {}
@@ -165,6 +175,22 @@ def load(target: Target) -> Library | str:
         function.argtypes, function.restype = arguments, _RESULTS.get(name)
         functions[name] = function
     return Library(**functions, parallel=parallel, team_size=team_size)
+
+
+def _opened(target: Target) -> ctypes.CDLL:
+    """The library for `target`, built once more where the one that is there does not load, as after
+    a disk was full. Raises as `load`."""
+    path = build(target, find_compiler(), cache_directory())
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        log.info("%s could not be loaded (%s): it is compiled again", path, error)
+    path.unlink(missing_ok=True)
+    path = build(target, find_compiler(), cache_directory())
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise LoadError(str(error)) from error
 
 
 def why_unusable(target: Target) -> str:

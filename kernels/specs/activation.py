@@ -11,14 +11,18 @@ from .spec import Call, Draw, OpSpec, Work, nbytes
 
 @dataclass(frozen=True)
 class GateCase:
-    """gate_up [tokens, 2 · size]."""
+    """gate_up [tokens, 2 · size]. gates: their size, of either sign; None: drawn as the rest."""
 
     tokens: int
     size: int
+    gates: float | None = None
 
 
 def _make(case: GateCase, draw: Draw) -> Call:
     gate_up = draw.beside_poison(3 * draw.normal(case.tokens, 2 * case.size))
+    if case.gates is not None:
+        gates = gate_up[:, : case.size]
+        gates.copy_(case.gates * gates.sign() + gates)
     return Call((gate_up,), kept={"gate_up": gate_up})
 
 
@@ -36,8 +40,10 @@ SILU_MUL = OpSpec(
         "size: odd": GateCase(7, 33),
         "size: one": GateCase(3, 1),
         "size: wide": GateCase(2, 14336),
+        # Of either sign, for float32 has no exponential of 100.
+        "gates: large": GateCase(5, 66, gates=100.0),
     },
-    tiny=("rows: one", "rows: none", "size: odd", "size: one"),
+    tiny=("rows: one", "rows: none", "size: odd", "size: one", "gates: large"),
     make=_make,
     work=_work,
     of_model=lambda model, step: {"gate": GateCase(step.tokens, model.intermediate)},

@@ -21,6 +21,8 @@ from .closeness import Difference, exactly, near
 from .spec import Call, Draw, ModelShape, OpSpec, StepShape, Work, nbytes
 
 EPS = 1e-5
+# As large as what it is added to: a step that leaves it out of any norm shows.
+LARGE_EPS = 1.0
 # Some ten roundings a layer to eight bits of mantissa; a code of int8 may come out one off.
 TIMES_ONE_ROUNDING = 4
 # So may one of e4m3, whose steps are 2^-4 to 2^-3 of a number: 0.026 of it off on average, each.
@@ -37,7 +39,8 @@ Kind = Literal["dense", "int8", "int4", "int4 by int8"]
 class DecoderCase:
     """attention: of every layer; one new token a sequence. kind: of the linear maps' weights.
     group_size: of 4-bit ones. codes: of an eight-bit cache; None: in the activations' dtype.
-    all_logits: of every token, else of all but one, in another order. argmax_only: of logits."""
+    all_logits: of every token, else of all but one, in another order. argmax_only: of logits.
+    eps: of every norm."""
 
     attention: AttentionCase
     paged: bool = True
@@ -52,6 +55,7 @@ class DecoderCase:
     bias: bool = False
     all_logits: bool = False
     argmax_only: bool = False
+    eps: float = EPS
 
     @property
     def tokens(self) -> int:
@@ -152,7 +156,7 @@ def _weights(case: DecoderCase, draw: Draw) -> DecoderWeights:
         num_heads=case.attention.kv_heads * case.attention.group,
         num_kv_heads=case.attention.kv_heads,
         head_dim=head_dim,
-        rms_norm_eps=EPS,
+        rms_norm_eps=case.eps,
         window=case.attention.window,
     )
 
@@ -340,8 +344,10 @@ _PLAIN = {
     "bias: contiguous, int4": DecoderCase(_BIAS, False, "int4", bias=True),
     "window: paged": DecoderCase(_decodes(2, 5, 21, window=5)),
     "window: contiguous": DecoderCase(_decodes(2, 5, 21, window=5), paged=False),
-    "all of them: paged": DecoderCase(_ALL, qk_norm=True, bias=True),
-    "all of them: contiguous, int8": DecoderCase(_ALL, False, "int8", qk_norm=True, bias=True),
+    "all of them: paged": DecoderCase(_ALL, qk_norm=True, bias=True, eps=LARGE_EPS),
+    "all of them: contiguous, int8": DecoderCase(
+        _ALL, False, "int8", qk_norm=True, bias=True, eps=LARGE_EPS
+    ),
 }
 _CODED = {
     "batch of one": DecoderCase(_decodes(13)),
@@ -350,7 +356,7 @@ _CODED = {
     "batch of 32, int8": DecoderCase(_decodes(*range(1, 33)), paged=False, kind="int8"),
     "norms of queries and keys": DecoderCase(_QK_NORM, paged=False, qk_norm=True),
     "bias": DecoderCase(_BIAS, bias=True),
-    "all of them": DecoderCase(_ALL, qk_norm=True, bias=True),
+    "all of them": DecoderCase(_ALL, qk_norm=True, bias=True, eps=LARGE_EPS),
 }
 _CASES = _PLAIN | {
     f"{cache} cache: {name}": replace(case, codes=codes)

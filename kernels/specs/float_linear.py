@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
-from ..fp4 import BLOCK, Fp4Weight, ScaleFormat, quantize_mxfp4, quantize_nvfp4
+from ..fp4 import BLOCK, Fp4Weight, ScaleFormat, quantize_mxfp4, quantize_nvfp4, stack_fp4
 from ..fp8 import E4M3, Fp8Weight, quantize_fp8
 from .linear import LinearCase, activations, drawn_bias, linear_work, present, projections
 from .spec import Call, Draw, ModelShape, OpSpec, StepShape, Work
@@ -54,8 +55,7 @@ def _make_fp4(case: Fp4Case, draw: Draw) -> Call:
     x = activations(case, draw)
     rows = draw.normal(case.out_features, case.in_features, dtype=torch.float32)
     rows *= draw.uniform(case.out_features, 1) * draw.uniform(case.in_features)
-    quantize = quantize_nvfp4 if case.form == "e4m3" else quantize_mxfp4
-    weight: Fp4Weight = quantize(rows)
+    weight = _stacked_nvfp4(rows) if case.form == "e4m3" else quantize_mxfp4(rows)
     bias = drawn_bias(case, draw)
     kept = present(
         x=x,
@@ -65,6 +65,12 @@ def _make_fp4(case: Fp4Case, draw: Draw) -> Call:
         row_scales=weight.row_scales,
     )
     return Call((x,), (weight, bias, draw.dtype), kept)
+
+
+def _stacked_nvfp4(rows: Tensor) -> Fp4Weight:
+    """As two maps of one input are stored as one: each half has a factor of its own."""
+    half = len(rows) // 2
+    return stack_fp4([quantize_nvfp4(part) for part in (rows[:half], 5 * rows[half:])])
 
 
 def _fp8_work(case: Fp8Case, dtype: torch.dtype) -> Work:

@@ -12,31 +12,36 @@ from .closeness import Difference, exactly, near
 from .spec import Call, Draw, ModelShape, OpSpec, StepShape, Work, nbytes
 
 EPS = 1e-5
+# Of numbers so small that it decides: their mean square is 1e-6.
+SMALL, SMALL_EPS = 1e-3, 3e-6
 
 
 @dataclass(frozen=True)
 class NormCase:
-    """x [..., size]. strided: a slice of something wider, as the heads of a fused projection."""
+    """x [..., size], of a deviation. strided: a slice of something wider, as the heads of a fused
+    projection."""
 
     shape: tuple[int, ...]
     strided: bool = False
+    deviation: float = 3.0
+    eps: float = EPS
 
 
 def _make_norm(case: NormCase, draw: Draw) -> Call:
     if case.strided:
         tokens, heads, size = case.shape
-        x = 3 * draw.normal(tokens, heads + 2, size)[:, :heads]
+        x = case.deviation * draw.normal(tokens, heads + 2, size)[:, :heads]
     else:
-        x = draw.beside_poison(3 * draw.normal(*case.shape))
+        x = draw.beside_poison(case.deviation * draw.normal(*case.shape))
     weight = draw.beside_poison(draw.normal(case.shape[-1]))
-    return Call((x, weight, EPS), kept={"x": x, "weight": weight})
+    return Call((x, weight, case.eps), kept={"x": x, "weight": weight})
 
 
 def _make_add_norm(case: NormCase, draw: Draw) -> Call:
-    x, residual = (draw.beside_poison(3 * draw.normal(*case.shape)) for _ in range(2))
+    x, residual = (draw.beside_poison(case.deviation * draw.normal(*case.shape)) for _ in range(2))
     weight = draw.beside_poison(draw.normal(case.shape[-1]))
     # x and residual may be overwritten.
-    return Call((x, residual, weight, EPS), kept={"weight": weight})
+    return Call((x, residual, weight, case.eps), kept={"weight": weight})
 
 
 def _compare_add_norm(_call: Call, name: str, actual: Tensor, expected: Tensor) -> Difference:
@@ -65,8 +70,9 @@ _FLAT = {
     "size: odd": NormCase((7, 33)),
     "size: one": NormCase((3, 1)),
     "size: wide": NormCase((2, 4096)),
+    "numbers: small": NormCase((5, 64), deviation=SMALL, eps=SMALL_EPS),
 }
-_TINY = ("rows: one", "rows: none", "size: odd", "size: one")
+_TINY = ("rows: one", "rows: none", "size: odd", "size: one", "numbers: small")
 _HEADS = {
     f"heads: of {size}": NormCase((5, 3, size), strided=size != 96) for size in (64, 80, 96, 128)
 }

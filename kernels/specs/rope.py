@@ -10,12 +10,14 @@ from .spec import Call, Draw, ModelShape, OpSpec, StepShape, Work, nbytes
 
 SLOTS = 64
 EPS = 1e-6
+# Of numbers so small that it decides: their mean square is 1e-6.
+SMALL, SMALL_EPS = 1e-3, 3e-6
 
 
 @dataclass(frozen=True)
 class RopeCase:
     """block_size: of a paged cache of `slots` tokens; None: a contiguous one. normed: queries and
-    keys are, before they are turned."""
+    keys are, before they are turned, by eps. deviation: of what is given."""
 
     tokens: int
     group: int
@@ -24,6 +26,8 @@ class RopeCase:
     block_size: int | None = 4
     slots: int = SLOTS
     normed: bool = False
+    deviation: float = 1.0
+    eps: float = EPS
 
     @property
     def heads(self) -> int:
@@ -49,7 +53,8 @@ def _make_rope(case: RopeCase, draw: Draw) -> Call:
 
 
 def _make_rope_cache_write(case: RopeCase, draw: Draw) -> Call:
-    qkv = draw.beside_poison(draw.normal(case.tokens, case.heads, case.head_dim))
+    drawn = draw.normal(case.tokens, case.heads, case.head_dim)
+    qkv = draw.beside_poison(case.deviation * drawn)
     norms = [draw.normal(case.head_dim) if case.normed else None for _ in range(2)]
     cos, sin = draw.angles(case.tokens, case.head_dim)
     shape = cache_shape(case.slots, case.block_size, case.kv_heads, case.head_dim)
@@ -57,7 +62,7 @@ def _make_rope_cache_write(case: RopeCase, draw: Draw) -> Call:
     slots = draw.permutation(case.slots)[: case.tokens].contiguous()
     # qkv may be turned where it lies: nobody reads it again.
     return Call(
-        (qkv, *norms, EPS, cos, sin, k_cache, v_cache, slots),
+        (qkv, *norms, case.eps, cos, sin, k_cache, v_cache, slots),
         kept={"cos": cos, "sin": sin, "slot_mapping": slots},
         written={"k_cache": k_cache, "v_cache": v_cache},
     )
@@ -103,7 +108,9 @@ _SHAPES = {
 _NORMED = {
     "normed: head of 128": RopeCase(3, 4, 128, normed=True),
     "normed: head of 64, contiguous": RopeCase(5, 2, 64, block_size=None, normed=True),
-    "normed: head of 80": RopeCase(1, 1, 80, block_size=1, normed=True),
+    "normed: head of 80, small numbers": RopeCase(
+        1, 1, 80, block_size=1, normed=True, deviation=SMALL, eps=SMALL_EPS
+    ),
 }
 _TINY = ("head: of 64", "head: of 80", "tokens: none")
 
@@ -118,7 +125,7 @@ ROPE = OpSpec(
 ROPE_CACHE_WRITE = OpSpec(
     op="rope_cache_write",
     cases=_SHAPES | _NORMED,
-    tiny=(*_TINY, "cache: contiguous", "normed: head of 80"),
+    tiny=(*_TINY, "cache: contiguous", "normed: head of 80, small numbers"),
     make=_make_rope_cache_write,
     work=_rope_cache_write_work,
     of_model=_of_model,

@@ -79,3 +79,16 @@ def test_one_that_raises_is_named_and_the_others_are_timed() -> None:
     refused, timing = found
     assert refused == bench.Refused("mine", "gate", "raised ValueError: out of shared memory")
     assert timing.implementation == "torch"
+
+
+def test_eight_bit_caches_are_read_from_memory_as_wide_ones_are() -> None:
+    """Of one sequence, in a processor with a cache of 32 MiB: 128 copies fitted."""
+    machine = Rates(1e10, 1e11, 1e12, 32 * 2**20)
+    step = StepShape(batch=1, context=512)
+    for op in ("paged_attention", "quantized_paged_attention"):
+        spec = spec_of(op)
+        for case in spec.of_model(SMOLLM2_135M, step).values():
+            work = spec.work(case, torch.bfloat16)
+            cold, copies = bench._copies(spec, work, machine)
+            assert cold
+            assert copies * work.bytes_moved >= 2 * machine.cache_bytes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import platform
 import shlex
 import subprocess
 import sys
@@ -201,6 +202,46 @@ def test_a_cache_that_cannot_be_written_is_reported(
     assert select("linear", CPU, torch.bfloat16).name == "torch"
     (message,) = caplog.messages
     assert "Not a directory" in message
+
+
+@pytest.mark.usefixtures("small_source", "nothing_remembered")
+def test_a_library_that_does_not_load_is_compiled_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its name stood for it for ever, and every run after was slow."""
+    a_compiler()
+    cache = tmp_path / "cache" / "kernels"
+    path = native.build(a_target(), a_compiler(), cache)
+    path.write_bytes(path.read_bytes()[:100])
+    caplog.set_level(logging.WARNING)
+    assert library.find_library(a_target()) is not None
+    assert caplog.messages == []
+    assert [entry.name for entry in cache.iterdir()] == [path.name]
+
+
+@pytest.mark.usefixtures("nothing_remembered")
+def test_what_no_machine_could_load_is_said_to_be_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    a_target()
+    compiler = tmp_path / "any-c++"
+    compiler.write_text('#!/bin/sh\nfor last; do :; done\necho nothing | tee "$last"\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    assert library.find_library(native.AVX2) is None
+    (message,) = caplog.messages
+    assert message.startswith("native CPU kernels for 'avx2' could not be loaded: ")
+
+
+@pytest.mark.usefixtures("small_source")
+def test_another_architecture_is_another_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of GENERIC nothing else told them apart in a home directory that both share."""
+    compiler = a_compiler()
+    first = native.build(native.GENERIC, compiler, tmp_path)
+    monkeypatch.setattr(platform, "machine", lambda: "another")
+    assert native.build(native.GENERIC, compiler, tmp_path) != first
 
 
 @pytest.mark.usefixtures("small_source", "nothing_remembered")

@@ -34,6 +34,36 @@ def test_every_rate_is_measured(dtype: torch.dtype, monkeypatch: pytest.MonkeyPa
     assert found.cache_bytes_per_s >= found.memory_bytes_per_s
 
 
+@pytest.mark.parametrize(("best", "faster"), [(9e9, True), (2e9, False)])
+def test_a_cache_s_rate_is_the_best_of_thread_counts_and_sizes(
+    best: float, faster: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To start a second thread took longer than the copy: the cache's rate was memory's, always."""
+    tried: set[tuple[int, int]] = set()
+
+    def bandwidth(tensors: tuple[torch.Tensor, torch.Tensor]) -> float:
+        both = sum(tensor.nbytes for tensor in tensors)
+        if both == 2**20:  # memory
+            return 3e9
+        tried.add((torch.get_num_threads(), both))
+        return best if (torch.get_num_threads(), both) == (1, 2**21) else 1e9
+
+    monkeypatch.setitem(rates.FAR_BYTES, "cpu", 2**20)
+    monkeypatch.setattr(rates, "_bandwidth", bandwidth)
+    monkeypatch.setattr(rates, "_flops", lambda _device, _dtype: 1e9)
+    monkeypatch.setattr(rates, "last_level_cache_bytes", lambda _device: 2**25)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = measure_rates(CPU, torch.float32)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert tried == {(threads, 2**size) for threads in (1, 2) for size in (19, 21, 23)}
+    assert found.cache_bytes_per_s == max(best, 3e9)
+    assert found.cache_is_faster is faster
+
+
 def test_a_gpu_s_small_copies_are_launched_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """One by one they would time launches, and a cache would seem slower than memory."""
     made: list[int] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -15,8 +16,9 @@ from llmbench.engines.models.decoder import AttentionTimer
 from llmbench.engines.models.fused import fused_step, select_step
 from llmbench.engines.models.llama import Llama
 from llmbench.engines.resolve import resolve
-from llmbench.kernels.dispatch import calls, calls_since
-from llmbench.kernels.registry import KernelError, select
+from llmbench.kernels import registry
+from llmbench.kernels.dispatch import Implementation, calls, calls_since
+from llmbench.kernels.registry import KernelError, anywhere, select
 from torch import Tensor
 
 from .conftest import Saved
@@ -86,6 +88,26 @@ def test_the_timer_counts_its_attention(saved: Saved, tokens: list[int]) -> None
     assert timer.seconds > 0
 
 
+def test_a_step_of_one_s_own_need_not_measure_its_attention(
+    saved: Saved, tokens: list[int]
+) -> None:
+    """It was accepted, and then every request failed."""
+    model = load(saved.directory, step="reference")
+    reference, timer = model.step, AttentionTimer()
+    assert reference is not None
+
+    class Own:
+        def takes(self, *call: Any) -> bool:
+            return reference.takes(*call)
+
+        def __call__(self, *call: Any) -> Tensor:
+            return reference(*call)
+
+    model.step = Own()  # type: ignore[assignment]
+    Served(model, "paged", [tokens]).step({0: PROMPT}, timer=timer)
+    assert timer.seconds == 0
+
+
 @native
 @pytest.mark.parametrize("kv", ["paged", "contiguous"])
 @pytest.mark.parametrize("kv_dtype", ["auto", "int8", "fp8"])
@@ -130,6 +152,28 @@ def test_what_is_forced_is_obeyed() -> None:
     assert select_step(CPU, BF16, {"argmax": "torch"}) == select_step(CPU, BF16)
     assert select_step(CPU, torch.float32) is None
     assert select_step(torch.device("cuda"), BF16) is None
+
+
+@native
+def test_an_installed_kernel_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an entry point, with the priority that the documents give it."""
+    before = select_step(CPU, BF16)
+
+    def install(op: str, function: Any) -> None:
+        one = Implementation(op, "installed", function, anywhere, priority=200)
+        monkeypatch.setitem(registry._registered[op], "installed", one)
+
+    install("argmax", lambda logits: logits)
+    assert select_step(CPU, BF16) == before
+    install("rms_norm", lambda x, weight, eps: x * weight * eps)
+    assert select_step(CPU, BF16) is None
+    assert select_step(CPU, BF16, {"decoder_step": str(before)}) == before
+    install("decoder_step", type("Own", (), {}))
+    assert select_step(CPU, BF16) == "installed"
+
+
+def test_what_ships_is_ours() -> None:
+    assert all(one.ships for op in registry.OPS for one in registry.implementations(op))
 
 
 @native

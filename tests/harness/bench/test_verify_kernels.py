@@ -9,6 +9,9 @@ from llmbench.engines.models.catalogue import resolve_model
 from llmbench.engines.models.fused import select_step
 from llmbench.engines.resolve import resolve
 from llmbench.harness.bench.verify_kernels import check_decode_step, check_own
+from llmbench.kernels import registry
+from llmbench.kernels.dispatch import Implementation
+from llmbench.kernels.registry import anywhere
 
 
 def test_kernels_of_ones_own_are_a_caution_until_they_are_verified() -> None:
@@ -30,7 +33,9 @@ def test_kernels_of_ones_own_are_a_caution_until_they_are_verified() -> None:
 @pytest.mark.skipif(
     select_step(torch.device("cpu"), torch.bfloat16) is None, reason="no native kernels here"
 )
-def test_who_forces_an_operation_is_told_that_the_decode_step_is_taken_apart() -> None:
+def test_who_forces_an_operation_is_told_that_the_decode_step_is_taken_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """By it `ab` called a copy of our own kernel four times as slow."""
     files = resolve_model("bundled")
 
@@ -45,3 +50,11 @@ def test_who_forces_an_operation_is_told_that_the_decode_step_is_taken_apart() -
     )
     assert found() == found("argmax=torch") == found("decoder_step=reference") == ""
     assert found("silu_mul=torch", dtype="float32") == ""
+    step = select_step(torch.device("cpu"), torch.bfloat16)
+    own = Implementation("rope", "own", lambda q, k, *_: (q, k), anywhere, 200)
+    monkeypatch.setitem(registry._registered["rope"], "own", own)
+    assert found() == (
+        "decode steps were computed operation by operation, and not in one kernel, for rope is "
+        f"computed by an installed kernel: --kernel decoder_step={step} passes it over"
+    )
+    assert "for silu_mul is forced and rope is computed" in found("silu_mul=torch")

@@ -85,7 +85,7 @@ def test_check_passes_what_is_right(plugin: Any, capsys: pytest.CaptureFixture[s
     assert [line.split()[:4] for line in said.out.splitlines()] == [
         ["ok", "silu_mul", "mine", dtype] for dtype in ("float32", "float16", "bfloat16")
     ]
-    assert "18 cases with seed" in said.err
+    assert "21 cases with seed" in said.err
 
 
 @pytest.mark.parametrize(("text", "problem"), [(NAN, "NaN at (0, 0)"), (WRONG, " off at (")])
@@ -241,3 +241,11 @@ def test_bench_says_that_others_had_the_processors(
     told = "other processes used 55.0 % of the processor time: times may be off by more than that"
     assert (told in capsys.readouterr().err) is bool(others_s)
     assert json.loads(out.read_text())["alone"]["ok"] is not bool(others_s)
+
+
+def test_bench_says_where_a_cache_was_not_found_faster() -> None:
+    from llmbench.harness.cli.kernels_bench import _of_cache
+    from llmbench.kernels.rates import Rates
+
+    assert _of_cache(Rates(1e10, 4e10, 1e12, 2**25)) == "40 GB/s"
+    assert _of_cache(Rates(1e10, 1e10, 1e12, 2**25)) == "10 GB/s (not found faster than memory)"
