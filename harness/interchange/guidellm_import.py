@@ -48,11 +48,11 @@ def from_guidellm(
     if not 0 <= (place or 0) < len(benchmarks):
         raise ValueError(f"it has no benchmark {place}; it holds {len(benchmarks)}")
     benchmark = benchmarks[place or 0]
+    strategy = benchmark["config"]["strategy"]
+    records = _records(benchmark["requests"], strategy)
     totals = _totals(benchmark)
-    records = _records(benchmark["requests"])
     # A report may keep a sample of its requests.
     whole = len(records) == totals.ok + totals.failed and totals.ok > 0
-    strategy = benchmark["config"]["strategy"]
     source = Source(
         tool=TOOL,
         path=path,
@@ -94,28 +94,33 @@ def _totals(benchmark: Mapping[str, Any]) -> Totals:
     )
 
 
-def _records(requests: Mapping[str, Any]) -> list[RequestRecord]:
+def _records(requests: Mapping[str, Any], strategy: Mapping[str, Any]) -> list[RequestRecord]:
     kinds = ("successful", "errored", "incomplete")
     kept = [*chain.from_iterable(((kind, row) for row in requests[kind] or ()) for kind in kinds)]
     kept = [(kind, row) for kind, row in kept if row["info"]["timings"]["request_start"]]
     kept.sort(key=lambda one: one[1]["info"]["timings"]["request_start"])
-    origin_s = min((_due_s(row) for _, row in kept), default=0.0)
-    return [_record(index, kind, row, origin_s) for index, (kind, row) in enumerate(kept)]
+    dues_s = [_due_s(row["info"]["timings"], strategy) for _, row in kept]
+    origin_s = min(dues_s, default=0.0)
+    each = enumerate(zip(kept, dues_s, strict=True))
+    return [_record(index, kind, row, due_s, origin_s) for index, ((kind, row), due_s) in each]
 
 
-def _due_s(row: Mapping[str, Any]) -> float:
-    """When its strategy wanted it to start; of a fixed number of streams, when one was free."""
-    timings = row["info"]["timings"]
-    return float(timings["targeted_start"] or timings["request_start"])
+def _due_s(timings: Mapping[str, Any], strategy: Mapping[str, Any]) -> float:
+    """When its strategy wanted it to start; of a fixed number of streams, when one was free. As
+    fast as can be (`throughput`) wants them all at the start of the run: there it is the send."""
+    wanted_s = None if strategy["type_"] == "throughput" else timings["targeted_start"]
+    return float(wanted_s or timings["request_start"])
 
 
-def _record(index: int, kind: str, row: Mapping[str, Any], origin_s: float) -> RequestRecord:
+def _record(
+    index: int, kind: str, row: Mapping[str, Any], due_s: float, origin_s: float
+) -> RequestRecord:
     tokens = token_count(row.get("output_tokens") or 0)
     timings = row["info"]["timings"]
     chunk_times_s = [time_s - origin_s for time_s in _chunk_times_s(timings, tokens)]
     made = record(
         index,
-        due_s=_due_s(row) - origin_s,
+        due_s=due_s - origin_s,
         send_s=timings["request_start"] - origin_s,
         chunk_times_s=chunk_times_s,
         input_tokens=int(row.get("prompt_tokens") or 0),

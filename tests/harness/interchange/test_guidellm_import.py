@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,14 @@ def changed(path: Path, **timings: Any) -> StoredRun:
             name: each[value] if isinstance(value, str) else value
             for name, value in timings.items()
         }
+    path.write_text(json.dumps(report))
+    return read_run(path)
+
+
+def edited(path: Path, edit: Callable[[dict[str, Any]], None]) -> StoredRun:
+    """The file's run once its benchmark was changed."""
+    report = json.loads(FILE.read_text())
+    edit(report["benchmarks"][0])
     path.write_text(json.dumps(report))
     return read_run(path)
 
@@ -65,3 +74,18 @@ def test_a_reply_in_several_chunks_was_not_held_back() -> None:
     run = read_run(FILE)
     assert "held_back" not in {one.id for one in run.result.validity.failures}
     assert "tpot" in run.result.metrics
+
+
+def test_as_fast_as_can_be_counts_from_the_send(tmp_path: Path) -> None:
+    """It wants every request at the start of the run, which is no time when one was due."""
+
+    def throughput(benchmark: dict[str, Any]) -> None:
+        benchmark["config"]["strategy"] = {"type_": "throughput", "max_concurrency": 4}
+        start_s = benchmark["scheduler_state"]["start_time"]
+        for row in benchmark["requests"]["successful"]:
+            row["info"]["timings"]["targeted_start"] = start_s
+
+    metrics = edited(tmp_path / "throughput.json", throughput).result.metrics
+    firsts_s = [row["time_to_first_token_ms"] / 1e3 for row in served(FILE)]
+    assert metrics["ttft"].stats["mean"] == pytest.approx(sum(firsts_s) / 16, rel=1e-5)
+    assert metrics["ttft"].stats == metrics["ttft_send"].stats
