@@ -61,7 +61,7 @@ def from_guidellm(
         notes=(_SPREAD,) if whole else _SUMMARY,
         created_at=datetime.fromtimestamp(float(benchmark["start_time"]), UTC).isoformat(),
         request_rate=strategy.get("rate"),
-        max_concurrency=strategy.get("streams"),
+        max_concurrency=_cap(benchmark["config"]),
     )
     if whole:
         return run_of_records(source, records)
@@ -81,6 +81,15 @@ def from_guidellm(
     }
     rates = {ours: float(_served(metrics, theirs)["mean"]) for ours, theirs in names.items()}
     return run_of_summary(source, totals, latencies, rates)
+
+
+def _cap(config: Mapping[str, Any]) -> int | None:
+    """The requests in flight that were asked for at most. A strategy without a cap names the most
+    that guidellm's workers hold, which is no one's setting: its profile has none."""
+    strategy = config["strategy"]
+    if strategy["type_"] == "synchronous":
+        return 1
+    return strategy.get("streams") or (config.get("profile") or {}).get("max_concurrency")
 
 
 def _totals(benchmark: Mapping[str, Any]) -> Totals:

@@ -89,3 +89,27 @@ def test_as_fast_as_can_be_counts_from_the_send(tmp_path: Path) -> None:
     firsts_s = [row["time_to_first_token_ms"] / 1e3 for row in served(FILE)]
     assert metrics["ttft"].stats["mean"] == pytest.approx(sum(firsts_s) / 16, rel=1e-5)
     assert metrics["ttft"].stats == metrics["ttft_send"].stats
+
+
+@pytest.mark.parametrize(
+    ("strategy", "asked", "cap"),
+    [
+        ({"type_": "concurrent", "streams": 4, "max_concurrency": 4}, None, 4),
+        ({"type_": "synchronous", "max_concurrency": 1}, None, 1),
+        ({"type_": "throughput", "max_concurrency": 16}, 16, 16),
+        ({"type_": "poisson", "rate": 2.0, "max_concurrency": 16}, 16, 16),
+        ({"type_": "poisson", "rate": 2.0, "max_concurrency": 10240}, None, None),
+    ],
+    ids=["concurrent", "synchronous", "throughput", "poisson", "uncapped"],
+)
+def test_every_strategy_has_the_cap_that_was_asked_for(
+    tmp_path: Path, strategy: dict[str, Any], asked: int | None, cap: int | None
+) -> None:
+    """Where none was asked for, guidellm writes its own of 10240."""
+
+    def capped(benchmark: dict[str, Any]) -> None:
+        profile = {"kind": strategy["type_"], "max_concurrency": asked}
+        benchmark["config"] |= {"strategy": strategy, "profile": profile}
+
+    run = edited(tmp_path / "capped.json", capped)
+    assert run.result.config["max_concurrency"] == cap
