@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +48,11 @@ def from_guidellm(
         raise ValueError(f"it has no benchmark {place}; it holds {len(benchmarks)}")
     benchmark = benchmarks[place or 0]
     strategy = benchmark["config"]["strategy"]
-    records = _records(benchmark["requests"], strategy)
-    totals = _totals(benchmark)
+    rows = _measured(benchmark)
+    time_limited = _time_limited(benchmark)
+    totals = _totals(benchmark, time_limited=time_limited)
     # A report may keep a sample of its requests.
-    whole = len(records) == totals.ok + totals.failed and totals.ok > 0
+    whole = len(rows) == totals.requests and totals.ok > 0
     source = Source(
         tool=TOOL,
         path=path,
@@ -62,9 +62,10 @@ def from_guidellm(
         created_at=datetime.fromtimestamp(float(benchmark["start_time"]), UTC).isoformat(),
         request_rate=strategy.get("rate"),
         max_concurrency=_cap(benchmark["config"]),
+        time_limited=time_limited,
     )
     if whole:
-        return run_of_records(source, records)
+        return run_of_records(source, _records(rows, strategy))
     metrics = benchmark["metrics"]
     ttft = _statistics(metrics, "time_to_first_token_ms", 1e-3)
     latencies = {
@@ -92,21 +93,47 @@ def _cap(config: Mapping[str, Any]) -> int | None:
     return strategy.get("streams") or (config.get("profile") or {}).get("max_concurrency")
 
 
-def _totals(benchmark: Mapping[str, Any]) -> Totals:
+def _totals(benchmark: Mapping[str, Any], *, time_limited: bool) -> Totals:
     counts = benchmark["metrics"]["request_totals"]
     tokens = _served(benchmark["metrics"], "output_token_count")
+    errored, incomplete = int(counts["errored"]), int(counts["incomplete"])
     return Totals(
         duration_s=float(benchmark["duration"]),
         ok=int(counts["successful"]),
-        failed=int(counts["errored"]) + int(counts["incomplete"]),
+        failed=errored if time_limited else errored + incomplete,
         output_tokens=int(tokens["total_sum"]),
+        unfinished=incomplete if time_limited else 0,
     )
 
 
-def _records(requests: Mapping[str, Any], strategy: Mapping[str, Any]) -> list[RequestRecord]:
+def _time_limited(benchmark: Mapping[str, Any]) -> bool:
+    """Whether its limit of seconds ended it, and nothing else that cancels requests."""
+    ended = (benchmark["scheduler_state"].get("end_processing_constraints") or {}).values()
+    said = [(one.get("metadata") or {}).get("duration_exceeded", False) for one in ended]
+    return bool(said) and all(said)
+
+
+def _measured(benchmark: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The requests, each with what became of it, that were under way between warm-up and cooldown:
+    those that its counts and statistics are of."""
+    times = benchmark["scheduler_metrics"]
+    start_s, end_s = times["measure_start_time"], times["measure_end_time"]
+
+    def is_within(row: Mapping[str, Any]) -> bool:
+        began_s, ended_s = row["request_start_time"], row["request_end_time"]
+        return ended_s >= start_s and (ended_s if began_s is None else began_s) <= end_s
+
     kinds = ("successful", "errored", "incomplete")
-    kept = [*chain.from_iterable(((kind, row) for row in requests[kind] or ()) for kind in kinds)]
-    kept = [(kind, row) for kind, row in kept if row["info"]["timings"]["request_start"]]
+    return [
+        (kind, row) for kind in kinds for row in benchmark["requests"][kind] or () if is_within(row)
+    ]
+
+
+def _records(
+    rows: Sequence[tuple[str, Mapping[str, Any]]], strategy: Mapping[str, Any]
+) -> list[RequestRecord]:
+    """In the order they were sent; what was cancelled before is left out."""
+    kept = [(kind, row) for kind, row in rows if row["info"]["timings"]["request_start"]]
     kept.sort(key=lambda one: one[1]["info"]["timings"]["request_start"])
     dues_s = [_due_s(row["info"]["timings"], strategy) for _, row in kept]
     origin_s = min(dues_s, default=0.0)
