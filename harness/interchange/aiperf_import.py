@@ -23,6 +23,10 @@ _SUMMARY = (
     "TTFT and latency count from the send, not from when a request was due",
     "rates are over its phase, from before the first send until after the last response",
 )
+_CAPPED = (
+    "it issues the credit for a request once its cap on requests in flight has room for it; what "
+    "a request that was due waited before is not in"
+)
 
 
 def is_aiperf(data: Mapping[str, Any]) -> bool:
@@ -38,12 +42,15 @@ def from_aiperf(data: Mapping[str, Any], path: Path, content: bytes) -> StoredRu
     phase = next(
         (one for one in data["input_config"].get("phases", ()) if one.get("name") != "warmup"), {}
     )
+    notes = () if rows else _SUMMARY
+    if phase.get("rate") is not None and phase.get("concurrency") is not None:
+        notes = (*notes, _CAPPED)
     source = Source(
         tool=TOOL,
         path=path,
         content=content,
         model=str(data["input_config"]["models"]["items"][0]["name"]),
-        notes=() if rows else _SUMMARY,
+        notes=notes,
         created_at=data.get("start_time"),
         request_rate=phase.get("rate"),
         max_concurrency=phase.get("concurrency"),

@@ -53,3 +53,20 @@ def test_requests_that_failed_are_held_against_the_summarys(tmp_path: Path) -> N
     (tmp_path / "profile_export.jsonl").write_text("\n".join([*lines, json.dumps(failed)]))
     counters = read_run(tmp_path).result.counters
     assert (counters.requests_ok, counters.requests_failed) == (15, 1)
+
+
+@pytest.mark.parametrize("beside", [True, False], ids=["requests", "summary"])
+def test_a_wait_for_a_cap_under_a_rate_is_said_to_be_left_out(
+    tmp_path: Path, *, beside: bool
+) -> None:
+    """A credit, which says when a request was due, is issued after it."""
+    summary = json.loads(SUMMARY.read_text())
+    if beside:
+        shutil.copy(REQUESTS, tmp_path / "profile_export.jsonl")
+    notes = []
+    for rate in (None, 5.0):
+        summary["input_config"]["phases"][1]["rate"] = rate
+        (tmp_path / "profile_export_aiperf.json").write_text(json.dumps(summary))
+        said = read_run(tmp_path).result.validity.failures
+        notes.append(any("cap on requests in flight" in check.detail for check in said))
+    assert notes == [False, True]

@@ -70,10 +70,17 @@ def test_our_metrics_of_vllms_requests_are_vllms() -> None:
     assert "count from the send" in warnings_of(run)
 
 
-def test_a_cap_in_front_of_a_rate_is_in_our_latency_and_not_in_vllms(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "offered",
+    [{"request_rate": 100.0}, {"request_rate": "inf", "ramp_up_strategy": "linear"}],
+    ids=["rate", "ramp-up"],
+)
+def test_a_cap_in_front_of_a_rate_is_in_our_latency_and_not_in_vllms(
+    tmp_path: Path, offered: dict[str, Any]
+) -> None:
     theirs = loaded(VLLM)
     path = tmp_path / "capped.json"
-    path.write_text(json.dumps({**theirs, "request_rate": 100.0}))
+    path.write_text(json.dumps({**theirs, **offered}))
     result = read_run(path).result
     waited_s = np.mean(theirs["queue_times"])
     assert stat(result, "ttft_send", "mean") == pytest.approx(theirs["mean_ttft_ms"] / 1e3)
