@@ -19,7 +19,7 @@ from .drafts import draft, is_draft, remove_abandoned, turn_in
 from .json_text import not_finite
 from .placing import put_beside, put_in_place
 from .settings import completed
-from .whole_file import nearest_existing, write_whole, writing
+from .whole_file import is_utf8, nearest_existing, text_file, write_whole, writing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,6 +78,9 @@ def check_out(directory: Path) -> None:
     that holds a run and nothing else, which `write_run` then replaces. Raises StoreError for `out`.
     """
     directory = directory.resolve()
+    if not is_utf8(str(directory)):
+        # Parquet's library takes no other path.
+        raise StoreError("out", directory, "is not UTF-8; expected a path that is")
     if directory.exists() and not directory.is_dir():
         raise StoreError("out", directory, "is a file; expected a directory")
     if directory.is_dir():
@@ -258,11 +261,12 @@ def _write_files(
     steps: pd.DataFrame,
     reports: Mapping[str, str],
 ) -> None:
-    (directory / RESULT_FILE).write_text(text + "\n", encoding="utf-8")
+    texts = {RESULT_FILE: text + "\n", **reports}
+    for name, content in texts.items():
+        with text_file(directory / name, name) as file:
+            file.write(content)
     requests.to_parquet(directory / REQUESTS_FILE, index=False)
     steps.to_parquet(directory / STEPS_FILE, index=False)
-    for name, report in reports.items():
-        (directory / name).write_text(report, encoding="utf-8")
 
 
 def _still(directory: Path, stood: Standing) -> bool:
