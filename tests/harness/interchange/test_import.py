@@ -303,6 +303,25 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, text: str, says: str) -
     assert "\n" not in str(refused.value)
 
 
+def test_a_file_is_told_by_what_is_in_it_and_not_by_its_name(tmp_path: Path) -> None:
+    """Ours is called `result.json`; so may others be, by `--result-filename`."""
+    path = tmp_path / "result.json"
+    shutil.copy(VLLM, path)
+    assert read_run(path).result.config["engine"] == "vllm bench serve"
+    path.write_text('{"schema_version": 999}')
+    with pytest.raises(StoreError, match="has schema_version 999"):
+        read_run(path)
+
+
+@pytest.mark.parametrize("name", ["vllm.json", "result.json", "."])
+def test_a_number_is_refused_where_nothing_is_numbered(tmp_path: Path, name: str) -> None:
+    for here in ("vllm.json", "result.json"):
+        shutil.copy(VLLM, tmp_path / here)
+    path = tmp_path if name == "." else tmp_path / name
+    with pytest.raises(StoreError, match=r"so none has the number 7; expected it without #7"):
+        read_run(path.with_name(f"{path.name}#7"))
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="does not exist"):
         read_run(tmp_path / "nothing.json")
