@@ -30,7 +30,7 @@ STEPS_FILE = "steps.parquet"
 REPORT_FILES = ("report.md", "report.html")
 # A run that was repeated is a directory of runs, which are called so and numbered from 1.
 REPEAT_PREFIX = "repeat-"
-_FILES = {RESULT_FILE, REQUESTS_FILE, STEPS_FILE, *REPORT_FILES}
+RUN_FILES = {RESULT_FILE, REQUESTS_FILE, STEPS_FILE, *REPORT_FILES}
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ def check_out(directory: Path) -> None:
     if directory.is_dir():
         found = {entry.name for entry in directory.iterdir()}
         # A report's draft, whose writer was killed, goes with the run that it is of.
-        drafts = {name for name in found if any(is_draft(name, Path(one)) for one in _FILES)}
-        others = sorted(found - _FILES - drafts)
+        drafts = {name for name in found if any(is_draft(name, Path(one)) for one in RUN_FILES)}
+        others = sorted(found - RUN_FILES - drafts)
         if others or (found and RESULT_FILE not in found):
             raise StoreError(
                 "out",

@@ -265,15 +265,17 @@ def test_a_name_that_says_gzip_is_of_a_file_that_is(form: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("form", ["csv", "perfetto"])
+@pytest.mark.parametrize("name", ["result.json", "steps.parquet", "report.html"])
 def test_a_run_is_not_replaced_by_its_own_export(
-    form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    form: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = hand_run()
-    directory = write_run(tmp_path / "run", run.result, run.requests, run.steps, {})
-    before = (directory / "result.json").read_bytes()
-    assert exported_to(directory / "result.json", form, directory) == 2
+    reports = {"report.html": "<p>"}
+    directory = write_run(tmp_path / "run", run.result, run.requests, run.steps, reports)
+    before = (directory / name).read_bytes()
+    assert exported_to(directory / name, form, directory) == 2
     assert "expected another file than those of the run" in capsys.readouterr().err
-    assert (directory / "result.json").read_bytes() == before
+    assert (directory / name).read_bytes() == before
 
 
 def test_a_format_that_is_none() -> None:
