@@ -19,7 +19,7 @@ from .drafts import draft, is_draft, remove_abandoned, turn_in
 from .json_text import not_finite
 from .placing import put_beside, put_in_place
 from .settings import completed
-from .whole_file import is_utf8, nearest_existing, text_file, write_whole, writing
+from .whole_file import check_utf8, nearest_existing, text_file, write_whole, writing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,9 +78,7 @@ def check_out(directory: Path) -> None:
     that holds a run and nothing else, which `write_run` then replaces. Raises StoreError for `out`.
     """
     directory = directory.resolve()
-    if not is_utf8(str(directory)):
-        # Parquet's library takes no other path.
-        raise StoreError("out", directory, "is not UTF-8; expected a path that is")
+    check_utf8(directory)
     if directory.exists() and not directory.is_dir():
         raise StoreError("out", directory, "is a file; expected a directory")
     if directory.is_dir():

@@ -22,13 +22,13 @@ def write_whole(path: Path, text: str) -> None:
         file.write(text)
 
 
-def is_utf8(text: str) -> bool:
-    """Whether it can be written so: a file's name need not be."""
+def check_utf8(path: Path) -> None:
+    """Find out before a run whether its tables can go there: Parquet's library takes no other path.
+    Raises StoreError for `out`."""
     try:
-        text.encode()
+        str(path).encode()
     except UnicodeEncodeError:
-        return False
-    return True
+        raise StoreError("out", path, "is not UTF-8; expected a path that is") from None
 
 
 @contextmanager
