@@ -27,6 +27,7 @@ Overwrite = Annotated[
     ),
 ]
 _FLAGS = ("--json", "--quiet", "-q", "--overwrite")
+_PLACES = ("--out", "--figures")
 _OR = "expected a new directory; --overwrite replaces this one"
 
 
@@ -102,7 +103,7 @@ def without_output(words: Sequence[str]) -> Iterator[str]:
     """The words of a command without those about its output."""
     rest = iter(words)
     for word in rest:
-        if word == "--out":
+        if word in _PLACES:
             next(rest, None)
-        elif word not in _FLAGS and not word.startswith("--out="):
+        elif word not in _FLAGS and word.partition("=")[0] not in _PLACES:
             yield word

@@ -52,11 +52,10 @@ def export(
     from ...engines.errors import ConfigError
     from ..interchange import export as write
     from ..interchange.perfetto import write_trace
-    from ..storage.store import REQUESTS_FILE, RESULT_FILE, STEPS_FILE, load_run
+    from ..storage.store import RUN_FILES, load_run
 
     stored = load_run(run)
-    own = {stored.directory / name for name in (RESULT_FILE, REQUESTS_FILE, STEPS_FILE)}
-    if out is not None and out.resolve() in own:
+    if out is not None and out.resolve() in {stored.directory / name for name in RUN_FILES}:
         raise ConfigError("out", str(out), "another file than those of the run")
     if form == "perfetto" and out is not None:
         say(f"[bold]{form}[/]  {foreign(write_trace(stored, out))}")

@@ -44,10 +44,11 @@ Quiet = Annotated[
 def finish(measured: Measured, directory: Path, stood: Standing, *, as_json: bool) -> Exit:
     """Store, report, print. stood: what may be replaced. Returns the exit code."""
     from ..cells.runner import store_measured
+    from ..storage.json_text import json_text
 
     stored = store_measured(directory, measured, stood)
     if as_json:
-        print(measured.result.model_dump_json(indent=2))
+        print(json_text(measured.result.model_dump()))
     else:
         _print_summary(measured, stored.directory)
     code = verdict_of(measured)

@@ -45,6 +45,8 @@ class Bar:
         if self._task is not None:
             self._bar.remove_task(self._task)
         self._task = self._bar.add_task(text, total=None, rate="")
+        # Each counts its seconds from its own start.
+        self._shown_s = -1.0
 
     def progress(self, progress: Served) -> None:
         # Ten times a second is smooth; more would cost the engine time.

@@ -1,4 +1,5 @@
-"""aiperf's `profile_export_aiperf.json`, and the requests in `profile_export.jsonl` beside it.
+"""aiperf's `profile_export_aiperf.json`, and the requests in `profile_export.jsonl` beside it; with
+a prefix of one's own, `PREFIX.json` and `PREFIX.jsonl`.
 
 Source of the definitions: aiperf 0.13, its documentation of metrics and the files it writes.
 """
@@ -22,6 +23,10 @@ _SUMMARY = (
     "TTFT and latency count from the send, not from when a request was due",
     "rates are over its phase, from before the first send until after the last response",
 )
+_CAPPED = (
+    "it issues the credit for a request once its cap on requests in flight has room for it; what "
+    "a request that was due waited before is not in"
+)
 
 
 def is_aiperf(data: Mapping[str, Any]) -> bool:
@@ -30,32 +35,58 @@ def is_aiperf(data: Mapping[str, Any]) -> bool:
 
 def from_aiperf(data: Mapping[str, Any], path: Path, content: bytes) -> StoredRun:
     """Raises KeyError, TypeError or ValueError for a file that lacks what such a file has."""
-    beside = path.with_name(REQUESTS_FILE)
-    records = _records(beside.read_text(encoding="utf-8")) if beside.is_file() else []
+    beside = path.with_name(REQUESTS_FILE if path.name == SUMMARY_FILE else f"{path.stem}.jsonl")
+    rows = _measured(beside.read_text(encoding="utf-8")) if beside.is_file() else []
+    if rows:
+        _check_same_run(rows, data, beside.name)
     phase = next(
         (one for one in data["input_config"].get("phases", ()) if one.get("name") != "warmup"), {}
     )
+    notes = () if rows else _SUMMARY
+    if phase.get("rate") is not None and phase.get("concurrency") is not None:
+        notes = (*notes, _CAPPED)
     source = Source(
         tool=TOOL,
         path=path,
         content=content,
         model=str(data["input_config"]["models"]["items"][0]["name"]),
-        notes=() if records else _SUMMARY,
+        notes=notes,
         created_at=data.get("start_time"),
         request_rate=phase.get("rate"),
         max_concurrency=phase.get("concurrency"),
         cancelled=bool(data.get("was_cancelled")),
     )
-    if records:
-        return run_of_records(source, records)
+    if rows:
+        return run_of_records(source, _records(rows))
     return _summarised(source, data)
+
+
+def _check_same_run(rows: Sequence[Mapping[str, Any]], data: Mapping[str, Any], name: str) -> None:
+    """Raises ValueError where the file of that name, of these requests, is another run's, or not
+    whole."""
+    failed = sum(row.get("error") is not None for row in rows)
+    held, counted = (len(rows) - failed, failed), (_count(data, "request_count"), _failed(data))
+    if held != counted:
+        raise ValueError(
+            f"{name} beside it has {held[0]} requests served and {held[1]} failed, and it counts "
+            f"{counted[0]} and {counted[1]}: move what is of another run"
+        )
+
+
+def _count(data: Mapping[str, Any], name: str) -> int:
+    return int(data[name]["avg"])
+
+
+def _failed(data: Mapping[str, Any]) -> int:
+    """aiperf leaves out a count of none."""
+    return _count(data, "error_request_count") if "error_request_count" in data else 0
 
 
 def _summarised(source: Source, data: Mapping[str, Any]) -> StoredRun:
     totals = Totals(
         duration_s=float(data["benchmark_duration"]["avg"]),
-        ok=int(data["request_count"]["avg"]),
-        failed=int(data.get("error_request_count", {"avg": 0})["avg"]),
+        ok=_count(data, "request_count"),
+        failed=_failed(data),
         output_tokens=int(data["total_osl"]["avg"]),
     )
     ttft = _statistics(data, "time_to_first_token")
@@ -75,11 +106,14 @@ def _summarised(source: Source, data: Mapping[str, Any]) -> StoredRun:
     return run_of_summary(source, totals, latencies, rates)
 
 
-def _records(lines: str) -> list[RequestRecord]:
-    """Those of the measured phase, in the order they were sent."""
+def _measured(lines: str) -> list[Mapping[str, Any]]:
+    """The requests of the measured phase, in the order they were sent."""
     rows = [json.loads(line) for line in lines.splitlines() if line.strip()]
     measured = [row for row in rows if row["metadata"]["benchmark_phase"] == "profiling"]
-    measured.sort(key=lambda row: row["metadata"]["request_start_ns"])
+    return sorted(measured, key=lambda row: row["metadata"]["request_start_ns"])
+
+
+def _records(measured: Sequence[Mapping[str, Any]]) -> list[RequestRecord]:
     origin_ns = min((_due_ns(row) for row in measured), default=0)
     return [_record(index, row, origin_ns) for index, row in enumerate(measured)]
 

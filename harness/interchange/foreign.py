@@ -34,7 +34,8 @@ class Source:
     """Where a run comes from.
 
     tool: as reports call it. notes: what a reader must know before comparing its numbers with
-    ours. cancelled: whether the tool says that the run was cut short.
+    ours. cancelled: whether the tool says that the run was cut short. time_limited: whether it was
+    to end after a time, whatever was under way.
     """
 
     tool: str
@@ -46,23 +47,33 @@ class Source:
     request_rate: float | None = None
     max_concurrency: int | None = None
     cancelled: bool = False
+    time_limited: bool = False
 
 
 @dataclass(frozen=True)
 class Totals:
-    """What a summary counts."""
+    """What a summary counts. unfinished: requests that a time limit cut off."""
 
     duration_s: float
     ok: int
     failed: int
     output_tokens: int
+    unfinished: int = 0
+
+    @property
+    def requests(self) -> int:
+        return self.ok + self.failed + self.unfinished
 
 
 def run_of_records(source: Source, records: Sequence[RequestRecord]) -> StoredRun:
     """From requests; every metric is computed here, by its definition here."""
     replies = replies_only(records, {})
+    complete = check_complete(records, interrupted=source.cancelled)
+    if source.time_limited:
+        unfinished = sum(one.status is RequestStatus.UNFINISHED for one in records)
+        complete = _check_cut(unfinished, len(records))
     checks = (
-        check_complete(records, interrupted=source.cancelled),
+        complete,
         check_errors(records),
         check_held_back(records),
         check_steady(replies.window),
@@ -105,6 +116,7 @@ def run_of_summary(
             + ("" if totals.output_tokens else ", no token of a reply")
             + (", cut short" if source.cancelled else ""),
         ),
+        _check_cut(totals.unfinished, totals.requests),
         _check_pace(latencies),
         check_steady(whole),
     )
@@ -124,12 +136,28 @@ def run_of_summary(
         requests_ok=totals.ok,
         requests_refused=0,
         requests_failed=totals.failed,
-        requests_unfinished=0,
+        requests_unfinished=totals.unfinished,
     )
-    planned = totals.ok + totals.failed
     replies = Replies(totals.duration_s, whole, metrics)
-    result = _result(source, checks, replies, counters, planned)
+    result = _result(source, checks, replies, counters, totals.requests)
     return StoredRun(source.path, result, requests_frame([]), steps_frame([], []))
+
+
+def _check_cut(unfinished: int, planned: int) -> Check:
+    """A run that ends after a time measured what it was to, but of the requests under way at its
+    end it has no latency, and the longest are the likeliest among them."""
+    detail = f"{planned} requests ended"
+    if unfinished:
+        detail = f"cut by its time limit: {unfinished} of {planned} requests did not end, and are "
+        detail += "in no latency"
+    return Check(
+        id="complete",
+        ok=not unfinished,
+        fatal=False,
+        value=float(unfinished),
+        limit=0.0,
+        detail=detail,
+    )
 
 
 def _check_pace(latencies: Mapping[str, Mapping[str, float]]) -> Check:

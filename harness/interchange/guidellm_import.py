@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +47,12 @@ def from_guidellm(
     if not 0 <= (place or 0) < len(benchmarks):
         raise ValueError(f"it has no benchmark {place}; it holds {len(benchmarks)}")
     benchmark = benchmarks[place or 0]
-    totals = _totals(benchmark)
-    records = _records(benchmark["requests"])
-    # A report may keep a sample of its requests.
-    whole = len(records) == totals.ok + totals.failed and totals.ok > 0
     strategy = benchmark["config"]["strategy"]
+    rows = _measured(benchmark)
+    time_limited = _time_limited(benchmark)
+    totals = _totals(benchmark, time_limited=time_limited)
+    # A report may keep a sample of its requests.
+    whole = len(rows) == totals.requests and totals.ok > 0
     source = Source(
         tool=TOOL,
         path=path,
@@ -61,10 +61,11 @@ def from_guidellm(
         notes=(_SPREAD,) if whole else _SUMMARY,
         created_at=datetime.fromtimestamp(float(benchmark["start_time"]), UTC).isoformat(),
         request_rate=strategy.get("rate"),
-        max_concurrency=strategy.get("streams"),
+        max_concurrency=_cap(benchmark["config"]),
+        time_limited=time_limited,
     )
     if whole:
-        return run_of_records(source, records)
+        return run_of_records(source, _records(rows, strategy))
     metrics = benchmark["metrics"]
     ttft = _statistics(metrics, "time_to_first_token_ms", 1e-3)
     latencies = {
@@ -83,39 +84,79 @@ def from_guidellm(
     return run_of_summary(source, totals, latencies, rates)
 
 
-def _totals(benchmark: Mapping[str, Any]) -> Totals:
+def _cap(config: Mapping[str, Any]) -> int | None:
+    """The requests in flight that were asked for at most. A strategy without a cap names the most
+    that guidellm's workers hold, which is no one's setting: its profile has none."""
+    strategy = config["strategy"]
+    if strategy["type_"] == "synchronous":
+        return 1
+    return strategy.get("streams") or (config.get("profile") or {}).get("max_concurrency")
+
+
+def _totals(benchmark: Mapping[str, Any], *, time_limited: bool) -> Totals:
     counts = benchmark["metrics"]["request_totals"]
     tokens = _served(benchmark["metrics"], "output_token_count")
+    errored, incomplete = int(counts["errored"]), int(counts["incomplete"])
     return Totals(
         duration_s=float(benchmark["duration"]),
         ok=int(counts["successful"]),
-        failed=int(counts["errored"]) + int(counts["incomplete"]),
+        failed=errored if time_limited else errored + incomplete,
         output_tokens=int(tokens["total_sum"]),
+        unfinished=incomplete if time_limited else 0,
     )
 
 
-def _records(requests: Mapping[str, Any]) -> list[RequestRecord]:
+def _time_limited(benchmark: Mapping[str, Any]) -> bool:
+    """Whether its limit of seconds ended it, and nothing else that cancels requests."""
+    ended = (benchmark["scheduler_state"].get("end_processing_constraints") or {}).values()
+    said = [(one.get("metadata") or {}).get("duration_exceeded", False) for one in ended]
+    return bool(said) and all(said)
+
+
+def _measured(benchmark: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The requests, each with what became of it, that were under way between warm-up and cooldown:
+    those that its counts and statistics are of."""
+    times = benchmark["scheduler_metrics"]
+    start_s, end_s = times["measure_start_time"], times["measure_end_time"]
+
+    def is_within(row: Mapping[str, Any]) -> bool:
+        began_s, ended_s = row["request_start_time"], row["request_end_time"]
+        return ended_s >= start_s and (ended_s if began_s is None else began_s) <= end_s
+
     kinds = ("successful", "errored", "incomplete")
-    kept = [*chain.from_iterable(((kind, row) for row in requests[kind] or ()) for kind in kinds)]
-    kept = [(kind, row) for kind, row in kept if row["info"]["timings"]["request_start"]]
+    return [
+        (kind, row) for kind in kinds for row in benchmark["requests"][kind] or () if is_within(row)
+    ]
+
+
+def _records(
+    rows: Sequence[tuple[str, Mapping[str, Any]]], strategy: Mapping[str, Any]
+) -> list[RequestRecord]:
+    """In the order they were sent; what was cancelled before is left out."""
+    kept = [(kind, row) for kind, row in rows if row["info"]["timings"]["request_start"]]
     kept.sort(key=lambda one: one[1]["info"]["timings"]["request_start"])
-    origin_s = min((_due_s(row) for _, row in kept), default=0.0)
-    return [_record(index, kind, row, origin_s) for index, (kind, row) in enumerate(kept)]
+    dues_s = [_due_s(row["info"]["timings"], strategy) for _, row in kept]
+    origin_s = min(dues_s, default=0.0)
+    each = enumerate(zip(kept, dues_s, strict=True))
+    return [_record(index, kind, row, due_s, origin_s) for index, ((kind, row), due_s) in each]
 
 
-def _due_s(row: Mapping[str, Any]) -> float:
-    """When its strategy wanted it to start; of a fixed number of streams, when one was free."""
-    timings = row["info"]["timings"]
-    return float(timings["targeted_start"] or timings["request_start"])
+def _due_s(timings: Mapping[str, Any], strategy: Mapping[str, Any]) -> float:
+    """When its strategy wanted it to start; of a fixed number of streams, when one was free. As
+    fast as can be (`throughput`) wants them all at the start of the run: there it is the send."""
+    wanted_s = None if strategy["type_"] == "throughput" else timings["targeted_start"]
+    return float(wanted_s or timings["request_start"])
 
 
-def _record(index: int, kind: str, row: Mapping[str, Any], origin_s: float) -> RequestRecord:
+def _record(
+    index: int, kind: str, row: Mapping[str, Any], due_s: float, origin_s: float
+) -> RequestRecord:
     tokens = token_count(row.get("output_tokens") or 0)
     timings = row["info"]["timings"]
     chunk_times_s = [time_s - origin_s for time_s in _chunk_times_s(timings, tokens)]
     made = record(
         index,
-        due_s=_due_s(row) - origin_s,
+        due_s=due_s - origin_s,
         send_s=timings["request_start"] - origin_s,
         chunk_times_s=chunk_times_s,
         input_tokens=int(row.get("prompt_tokens") or 0),

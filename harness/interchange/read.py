@@ -20,13 +20,17 @@ def read_run(path: Path) -> StoredRun:
     """
     file, place = _place(path)
     if file.is_dir():
+        if place is not None:
+            raise _unnumbered(file, place)
         if not (file / RESULT_FILE).exists() and (file / SUMMARY_FILE).is_file():
             return read_run(file / SUMMARY_FILE)
         return load_run(file)
-    if file.name == RESULT_FILE or not file.exists():
+    if not file.exists():
         return load_run(file)
     content = _read(file)
     data = _json(file, content)
+    if place is not None and not is_guidellm(data):
+        raise _unnumbered(file, place)
     try:
         if is_vllm(data):
             return from_vllm(data, file, content)
@@ -38,7 +42,14 @@ def read_run(path: Path) -> StoredRun:
         raise StoreError("run", file, f"lacks {error}, which such a file has") from error
     except (TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise StoreError("run", file, f"cannot be used: {' '.join(str(error).split())}") from error
+    if file.name == RESULT_FILE:
+        return load_run(file)
     raise StoreError("run", file, "is no result of llmbench, vLLM, aiperf or guidellm")
+
+
+def _unnumbered(file: Path, place: int) -> StoreError:
+    problem = f"holds no benchmarks of guidellm's, so none has the number {place}"
+    return StoreError("run", file, f"{problem}; expected it without #{place}")
 
 
 def _place(path: Path) -> tuple[Path, int | None]:

@@ -39,7 +39,7 @@ def to_vllm(run: StoredRun, text_of: TextOf | None = None) -> dict[str, Any]:
     def rate(amount: float) -> float:
         return amount / duration_s if duration_s else 0.0
 
-    backend = "openai" if result.target is not None else f"llmbench-{config['engine']}"
+    backend = _backend(result)
     slo = config.get("slo") or {}
     data: dict[str, Any] = {
         "date": _date(result.created_at),
@@ -47,7 +47,7 @@ def to_vllm(run: StoredRun, text_of: TextOf | None = None) -> dict[str, Any]:
         "backend": backend,
         "label": result.label,
         "model_id": config["model"],
-        "tokenizer_id": config.get("tokenizer") or config["model"],
+        "tokenizer_id": _tokenizer(result),
         "num_prompts": result.counters.requests_asked,
         "request_rate": _request_rate(result),
         "burstiness": _burstiness(result.workload.description),
@@ -73,6 +73,21 @@ def to_vllm(run: StoredRun, text_of: TextOf | None = None) -> dict[str, Any]:
         **_statistics("itl", [gap_s for one in served for gap_s in one.gaps_s]),
         **_statistics("e2el", [one.latency_s for one in served]),
     }
+
+
+def _backend(result: Result) -> str:
+    """vLLM's name of the endpoint that was asked; of a run in process, ours of its engine."""
+    if result.target is None:
+        return f"llmbench-{result.config['engine']}"
+    return "openai-chat" if result.target.endpoint == "chat" else "openai"
+
+
+def _tokenizer(result: Result) -> str | None:
+    """By name. In process it is the model's, or nothing that has one: a stand-in for it."""
+    said, model = result.config.get("tokenizer"), result.config["model"]
+    if result.target is not None:
+        return said or model
+    return model if said in (None, "the model's") else None
 
 
 def _request_rate(result: Result) -> float | str | None:

@@ -31,10 +31,12 @@ def from_vllm(data: Mapping[str, Any], path: Path, content: bytes) -> StoredRun:
     # Of sessions, our own export has null: when a turn came depended on the reply before it.
     rate = None if asked in ("inf", None) else float(asked)
     detailed = "ttfts" in data and "start_times" in data
+    # A rate that rises over the run stands beside an `inf`.
+    scheduled = rate is not None or data.get("ramp_up_strategy") is not None
     # A cap in front of a rate queues requests in the client, and the file says for how long.
-    dated = detailed and rate is not None and "queue_times" in data
+    dated = detailed and scheduled and "queue_times" in data
     notes = [] if dated else [_FROM_SEND]
-    if rate is not None and not dated:
+    if scheduled and not dated:
         notes.append(_OPEN_LOOP)
     if not detailed:
         notes += [_CHUNKS, "rates are over the whole run, its end included"]

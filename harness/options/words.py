@@ -34,20 +34,33 @@ def words_of(field: str, text: str) -> list[str]:
 
 def words_of_mapping(field: str, options: Mapping[str, Any]) -> list[str]:
     """`{engine: paged, kernel: [a, b], verify-kernels: true}` as a command line has it; false is
-    `--no-…`, null is left out."""
+    `--no-…`, or left out of a flag that has none, and so is null."""
     words: list[str] = []
     for name, value in options.items():
         option = "--" + str(name).replace("_", "-")
         if value is None:
             continue
         if isinstance(value, bool):
-            words.append(option if value else "--no-" + option[2:])
+            if value or not _is_alone(option):
+                words.append(option if value else "--no-" + option[2:])
         elif isinstance(value, Mapping):
             raise ConfigError(field, f"{name}: {value}", "a text, a number, true, false or a list")
         else:
             many = value if isinstance(value, list) else [value]
             words.extend(f"{option}={one}" for one in many)
     return words
+
+
+def _is_alone(option: str) -> bool:
+    """Whether it is a flag of a run that is false where it is not given, and has no `--no-…`."""
+    for one in _parser(with_run_options()(_nothing)).params:
+        if option in one.opts:
+            return getattr(one, "is_flag", False) and not one.secondary_opts
+    return False
+
+
+def _nothing(settings: RunConfig) -> None:
+    """A command that takes the options of a run."""
 
 
 def read_mapping(field: str, path: Path) -> dict[str, Any]:
@@ -91,11 +104,15 @@ def simulated_settings(words: Sequence[str], field: str) -> tuple[RunConfig, Mac
 
 
 def _parse(command: Callable[..., None], words: Sequence[str], field: str) -> None:
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(command)
-    parser = typer.main.get_command(app)
     try:
-        parser.main(list(words), prog_name="llmbench", standalone_mode=False)
+        _parser(command).main(list(words), prog_name="llmbench", standalone_mode=False)
     except USAGE_ERROR as error:
         allowed = f"options ({usage_problem(error)})"
         raise ConfigError(field, shlex.join(words), allowed) from error
+
+
+def _parser(command: Callable[..., None]) -> Any:
+    """What typer makes of it: a command of click's."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(command)
+    return typer.main.get_command(app)

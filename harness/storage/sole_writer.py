@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..errors import StoreError
 from .drafts import turn_in
-from .whole_file import writing
+from .whole_file import check_utf8, writing
 
 _NAME = ".writer"
 
@@ -29,6 +29,7 @@ def sole_writer(out: Path) -> Iterator[None]:
     is in the block, or nothing can be written there.
     """
     out = out.resolve()
+    check_utf8(out)
     if out.exists() and not out.is_dir():
         raise StoreError("out", out, "is a file; expected a directory")
     made = [path for path in (out, *out.parents) if not path.exists()]

@@ -19,7 +19,7 @@ from .drafts import draft, is_draft, remove_abandoned, turn_in
 from .json_text import not_finite
 from .placing import put_beside, put_in_place
 from .settings import completed
-from .whole_file import nearest_existing, write_whole, writing
+from .whole_file import check_utf8, nearest_existing, text_file, write_whole, writing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,7 @@ STEPS_FILE = "steps.parquet"
 REPORT_FILES = ("report.md", "report.html")
 # A run that was repeated is a directory of runs, which are called so and numbered from 1.
 REPEAT_PREFIX = "repeat-"
-_FILES = {RESULT_FILE, REQUESTS_FILE, STEPS_FILE, *REPORT_FILES}
+RUN_FILES = {RESULT_FILE, REQUESTS_FILE, STEPS_FILE, *REPORT_FILES}
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,14 @@ def check_out(directory: Path) -> None:
     that holds a run and nothing else, which `write_run` then replaces. Raises StoreError for `out`.
     """
     directory = directory.resolve()
+    check_utf8(directory)
     if directory.exists() and not directory.is_dir():
         raise StoreError("out", directory, "is a file; expected a directory")
     if directory.is_dir():
         found = {entry.name for entry in directory.iterdir()}
         # A report's draft, whose writer was killed, goes with the run that it is of.
-        drafts = {name for name in found if any(is_draft(name, Path(one)) for one in _FILES)}
-        others = sorted(found - _FILES - drafts)
+        drafts = {name for name in found if any(is_draft(name, Path(one)) for one in RUN_FILES)}
+        others = sorted(found - RUN_FILES - drafts)
         if others or (found and RESULT_FILE not in found):
             raise StoreError(
                 "out",
@@ -258,11 +259,12 @@ def _write_files(
     steps: pd.DataFrame,
     reports: Mapping[str, str],
 ) -> None:
-    (directory / RESULT_FILE).write_text(text + "\n", encoding="utf-8")
+    texts = {RESULT_FILE: text + "\n", **reports}
+    for name, content in texts.items():
+        with text_file(directory / name, name) as file:
+            file.write(content)
     requests.to_parquet(directory / REQUESTS_FILE, index=False)
     steps.to_parquet(directory / STEPS_FILE, index=False)
-    for name, report in reports.items():
-        (directory / name).write_text(report, encoding="utf-8")
 
 
 def _still(directory: Path, stood: Standing) -> bool:

@@ -22,13 +22,24 @@ def write_whole(path: Path, text: str) -> None:
         file.write(text)
 
 
+def check_utf8(path: Path) -> None:
+    """Find out before a run whether its tables can go there: Parquet's library takes no other path.
+    Raises StoreError for `out`."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise StoreError("out", path, "is not UTF-8; expected a path that is") from None
+
+
 @contextmanager
 def text_file(path: Path, name: str) -> Iterator[TextIO]:
-    """To be written to, compressed if the name that the file will have ends in .gz."""
+    """To be written to in UTF-8, compressed if the name that the file will have ends in .gz. A byte
+    of another file's name that is none is written as JSON and Python spell what they have for it:
+    `\\udce9`."""
     with path.open("wb") as raw:
         # The name, and no time, go into the file: the same text gives the same bytes.
         file = gzip.GzipFile(name, "wb", fileobj=raw, mtime=0) if name.endswith(".gz") else raw
-        with TextIOWrapper(file, encoding="utf-8") as text:
+        with TextIOWrapper(file, encoding="utf-8", errors="backslashreplace") as text:
             yield text
 
 

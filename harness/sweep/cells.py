@@ -21,6 +21,7 @@ from ..comparison.admissible import objections
 from ..storage.drafts import turn_in
 from ..storage.settings import difference
 from ..storage.store import RESULT_FILE, RunOnDisk, StoreError, find_run
+from ..storage.whole_file import check_utf8
 from .grid import Cell
 
 MANIFEST = "sweep.json"
@@ -207,6 +208,7 @@ def last_line(log: Path) -> str:
 def _open(out: Path, identity: dict[str, Any]) -> None:
     """One process at a time: another may be making the directory, have made half of it, or be about
     to put a run in its place."""
+    check_utf8(out)
     if out.exists() and not out.is_dir():
         raise StoreError("out", out, "is a file; expected a new directory, or a sweep's")
     try:

@@ -187,6 +187,10 @@ def test_claims_are_kept(
     assert path.read_bytes() == before
     assert llmbench(monkeypatch, "claims kv-waste --simulated --out claims -q") == 0
     assert "claims of this very command: replaced" in capsys.readouterr().err
+    # Figures are output, too, wherever they go.
+    for figures in ("--figures drawn", "--figures=elsewhere"):
+        words = f"claims kv-waste --simulated --out claims {figures}"
+        assert llmbench(monkeypatch, words) == 0
     path.write_text("[]")
     assert llmbench(monkeypatch, "claims kv-waste --simulated --out claims") == 2
     assert llmbench(monkeypatch, "claims kv-waste --simulated --out claims --overwrite") == 0

@@ -8,7 +8,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from llmbench.engines.errors import ConfigError
@@ -18,6 +18,7 @@ from llmbench.harness.errors import InvalidRun
 from llmbench.harness.interchange import FORMATS, export
 from llmbench.harness.interchange.github_action import SHOWN
 from llmbench.harness.rendering import run_reports
+from llmbench.harness.result import Target
 from llmbench.harness.run.record import RequestRecord, RequestStatus
 from llmbench.harness.storage.store import StoredRun, write_run
 
@@ -266,15 +267,17 @@ def test_a_name_that_says_gzip_is_of_a_file_that_is(form: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("form", ["csv", "perfetto"])
+@pytest.mark.parametrize("name", ["result.json", "steps.parquet", "report.html"])
 def test_a_run_is_not_replaced_by_its_own_export(
-    form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    form: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = hand_run()
-    directory = write_run(tmp_path / "run", run.result, run.requests, run.steps, {})
-    before = (directory / "result.json").read_bytes()
-    assert exported_to(directory / "result.json", form, directory) == 2
+    reports = {"report.html": "<p>"}
+    directory = write_run(tmp_path / "run", run.result, run.requests, run.steps, reports)
+    before = (directory / name).read_bytes()
+    assert exported_to(directory / name, form, directory) == 2
     assert "expected another file than those of the run" in capsys.readouterr().err
-    assert (directory / "result.json").read_bytes() == before
+    assert (directory / name).read_bytes() == before
 
 
 def test_a_format_that_is_none() -> None:
@@ -302,9 +305,40 @@ def test_several_replies_to_a_prompt_are_no_failures() -> None:
     assert "of 3" not in report
 
 
+def served(endpoint: Literal["completions", "chat"], **config: Any) -> StoredRun:
+    """The same run, of a server."""
+    run = hand_run(config=config)
+    target = Target(
+        server="vllm",
+        owner="",
+        base_url="http://box:80",
+        endpoint=endpoint,
+        prompt_as="text",
+        counted={},
+        errors={},
+    )
+    return replace(run, result=run.result.model_copy(update={"target": target}))
+
+
 def test_a_served_models_tokenizer_is_the_one_that_was_used() -> None:
-    assert exported("vllm", hand_run(config={"tokenizer": "mine"}))["tokenizer_id"] == "mine"
-    assert exported("vllm")["tokenizer_id"] == "bundled"
+    assert exported("vllm", served("chat", tokenizer="mine"))["tokenizer_id"] == "mine"
+    assert exported("vllm", served("chat"))["tokenizer_id"] == "bundled"
+
+
+@pytest.mark.parametrize(
+    ("said", "name"), [(None, "bundled"), ("the model's", "bundled"), ("bytes, a stand-in", None)]
+)
+def test_what_a_run_in_process_says_of_its_tokenizer_is_no_name(
+    said: str | None, name: str | None
+) -> None:
+    assert exported("vllm", hand_run(config={"tokenizer": said}))["tokenizer_id"] == name
+
+
+def test_the_backend_is_vllms_name_of_the_endpoint() -> None:
+    chat, completions = exported("vllm", served("chat")), exported("vllm", served("completions"))
+    assert chat["backend"] == chat["endpoint_type"] == "openai-chat"
+    assert completions["backend"] == completions["endpoint_type"] == "openai"
+    assert exported("vllm")["backend"] == "llmbench-paged"
 
 
 @pytest.mark.parametrize(

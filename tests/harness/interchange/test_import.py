@@ -70,10 +70,17 @@ def test_our_metrics_of_vllms_requests_are_vllms() -> None:
     assert "count from the send" in warnings_of(run)
 
 
-def test_a_cap_in_front_of_a_rate_is_in_our_latency_and_not_in_vllms(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "offered",
+    [{"request_rate": 100.0}, {"request_rate": "inf", "ramp_up_strategy": "linear"}],
+    ids=["rate", "ramp-up"],
+)
+def test_a_cap_in_front_of_a_rate_is_in_our_latency_and_not_in_vllms(
+    tmp_path: Path, offered: dict[str, Any]
+) -> None:
     theirs = loaded(VLLM)
     path = tmp_path / "capped.json"
-    path.write_text(json.dumps({**theirs, "request_rate": 100.0}))
+    path.write_text(json.dumps({**theirs, **offered}))
     result = read_run(path).result
     waited_s = np.mean(theirs["queue_times"])
     assert stat(result, "ttft_send", "mean") == pytest.approx(theirs["mean_ttft_ms"] / 1e3)
@@ -294,6 +301,25 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, text: str, says: str) -
         read_run(path)
     assert says in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_file_is_told_by_what_is_in_it_and_not_by_its_name(tmp_path: Path) -> None:
+    """Ours is called `result.json`; so may others be, by `--result-filename`."""
+    path = tmp_path / "result.json"
+    shutil.copy(VLLM, path)
+    assert read_run(path).result.config["engine"] == "vllm bench serve"
+    path.write_text('{"schema_version": 999}')
+    with pytest.raises(StoreError, match="has schema_version 999"):
+        read_run(path)
+
+
+@pytest.mark.parametrize("name", ["vllm.json", "result.json", "."])
+def test_a_number_is_refused_where_nothing_is_numbered(tmp_path: Path, name: str) -> None:
+    for here in ("vllm.json", "result.json"):
+        shutil.copy(VLLM, tmp_path / here)
+    path = tmp_path if name == "." else tmp_path / name
+    with pytest.raises(StoreError, match=r"so none has the number 7; expected it without #7"):
+        read_run(path.with_name(f"{path.name}#7"))
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

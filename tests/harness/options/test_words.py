@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from llmbench.engines.errors import ConfigError
-from llmbench.harness.options.words import words_of, words_of_mapping
+from llmbench.harness.options.words import run_settings, words_of, words_of_mapping
 
 
 def test_a_file_of_options_that_is_not_there_is_not_called_forbidden(tmp_path: Path) -> None:
@@ -25,3 +25,17 @@ def test_options_as_data() -> None:
         words_of("a", "--engine 'paged")
     with pytest.raises(ConfigError, match="a text, a number, true, false or a list"):
         words_of_mapping("a", {"engine": {"name": "paged"}})
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [(True, ["--verify-kernels"]), (False, []), (None, [])],
+)
+def test_a_flag_that_has_no_negative_is_left_out_where_it_is_false(
+    *, said: bool | None, words: list[str]
+) -> None:
+    found = words_of_mapping("a", {"verify-kernels": said, "engine": "static"})
+    assert found == [*words, "--engine=static"]
+    assert run_settings(found, "a").verify_kernels is bool(said)
+    # Another's name stays, for the command to refuse.
+    assert words_of_mapping("a", {"verfy-kernels": False}) == ["--no-verfy-kernels"]

@@ -69,9 +69,14 @@ def test_what_is_made_goes_again_if_nothing_is_stored_there(tmp_path: Path) -> N
     assert [path.name for path in tmp_path.rglob("*")] == ["a", "kept"]
 
 
-def test_a_file_in_the_way_is_one_line(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for out, said in (("file", "is a file; expected"), ("file/out", "cannot be written")):
+    refused = {
+        "file": "is a file; expected",
+        "file/out": "cannot be written",
+        "\udcff": "is not UTF-8",
+    }
+    for out, said in refused.items():
         with pytest.raises(StoreError, match=said), sole_writer(tmp_path / out):
             pytest.fail("it is no directory")
 

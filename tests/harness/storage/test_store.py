@@ -216,6 +216,25 @@ def test_a_file_in_the_way(tmp_path: Path, run: StoredRun) -> None:
         _write(tmp_path / "file" / "run", run)
 
 
+def test_a_name_that_is_no_utf8_is_kept_in_a_run_of_it(tmp_path: Path, run: StoredRun) -> None:
+    """As `--workload` names a file from a system of Latin-1."""
+    command = "llmbench run --workload 'caf\udce9.yaml'"
+    result = run.result.model_copy(update={"config": {**run.result.config, "command": command}})
+    directory = write_run(
+        tmp_path / "run", result, run.requests, run.steps, {"report.md": f"`{command}`"}
+    )
+    write_reports(directory, {"report.html": f"<p>{command}</p>"})
+
+    assert load_run(directory).result.config["command"] == command
+    for name in ("report.md", "report.html"):
+        assert "caf\\udce9.yaml" in (directory / name).read_text(encoding="utf-8")
+
+
+def test_a_place_that_is_no_utf8_is_refused_before_the_run(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="is not UTF-8; expected a path that is"):
+        check_out(tmp_path / "caf\udce9")
+
+
 def test_an_unwritable_place_is_found_before_the_run() -> None:
     # Nobody may make a directory there, root included.
     with pytest.raises(StoreError, match="out: '/proc/run' cannot be made in '/proc'"):

@@ -12,12 +12,10 @@ from llmbench.harness.errors import StoreError
 from llmbench.harness.storage.whole_file import check_writable, whole_file, write_whole, writing
 
 ROOT = Path(__file__).resolve().parents[3]
-# What appends a line at a time, or is nobody's result: logs, locks, drafts of a directory that is
-# renamed whole, a switch of the kernel.
+# What appends a line at a time, or is nobody's result: logs, locks, a switch of the kernel.
 WRITES_ITSELF = {
     "harness/machine/memory.py",
     "harness/peers/install.py",
-    "harness/storage/store.py",
     "harness/sweep/cells.py",
 }
 

@@ -147,6 +147,9 @@ def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
         sweep(tmp_path / "full", Fake())
     with pytest.raises(StoreError, match="is a file; expected a new directory"):
         sweep(tmp_path / "full" / "thesis.tex", Fake())
+    # Each cell would be refused.
+    with pytest.raises(StoreError, match="is not UTF-8"):
+        sweep(tmp_path / "\udcff", Fake())
 
 
 def test_the_real_command_is_llmbench_with_its_output_in_the_log(tmp_path: Path) -> None:
