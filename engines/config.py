@@ -223,7 +223,7 @@ def engine_config(engine: str = "paged", **overrides: Any) -> EngineConfig:
     }
     # Its tokens of a step are the chunk of its mixing, and too few for prompts computed whole.
     if _mixes_chunks(row) and not _mixes_chunks(asked):
-        fallen |= {"max_num_batched_tokens"} - chosen.keys()
+        fallen |= {_CHUNK} - chosen.keys()
     config = EngineConfig(
         engine=preset.name,
         stands_for=preset.stands_for,
@@ -245,6 +245,9 @@ def with_choices(engine: EngineConfig, **overrides: Any) -> EngineConfig:
     for name in READ_UNDER.keys() - _SAID_BY_ALL - changes.keys():
         if why_unread(name, after) and not why_unread(name, before):
             changes[name] = _default(name)
+    preset_chunk = find_preset(engine.engine).settings.get(_CHUNK)
+    if _mixes_chunks(before) and not _mixes_chunks(after) and before[_CHUNK] == preset_chunk:
+        changes.setdefault(_CHUNK, _default(_CHUNK))
     return replace(engine, **changes)
 
 
@@ -269,6 +272,9 @@ def _split(overrides: Mapping[str, Any]) -> dict[str, Any]:
                 changes[name] = said
     return changes
 
+
+# The tokens of a step, where prompts are mixed in by chunks.
+_CHUNK = "max_num_batched_tokens"
 
 # Every preset says these, for when a choice gives them a meaning.
 _SAID_BY_ALL = frozenset({"mixing", "block_size"})

@@ -176,6 +176,12 @@ def test_where_no_chunks_are_mixed_the_chunk_of_sarathi_falls_away(
     changes: dict[str, Any], tokens: int | None
 ) -> None:
     assert engine_config("sarathi", **changes).max_num_batched_tokens == tokens
+    assert with_choices(engine_config("sarathi"), **changes).max_num_batched_tokens == tokens
+
+
+def test_a_chunk_of_ones_own_stays_in_an_ablation() -> None:
+    asked = engine_config("sarathi", max_num_batched_tokens=4096)
+    assert with_choices(asked, batching="separate").max_num_batched_tokens == 4096
 
 
 def test_a_block_size_goes_with_a_paged_cache_and_with_what_is_ablated() -> None:
