@@ -13,10 +13,10 @@ def roofline_error() -> str:
     worst = max(abs(error) for error in held_out)
     return (
         "a roofline, held against TensorRT-LLM's published FP8 throughput: of Llama-3.1-8B on an "
-        f"H100 within {worst:.1%} on the {len(held_out)} shapes it was not fitted to, on an H200 "
-        f"{_range(h200)}; of Llama-3.3-70B on two H100 {_range(llama_70b)}. Other models, devices "
-        "and engines were not checked; latencies were on an H100, of our own engine: 7% to 23% too "
-        "short"
+        f"H100 within {_percent(worst)} on the {len(held_out)} shapes it was not fitted to, on an "
+        f"H200 {_range(h200)}; of Llama-3.3-70B on two H100 {_range(llama_70b)}. Other models, "
+        "devices and engines were not checked; latencies were on an H100, of our own engine: 7 to "
+        "23 % too short"
     )
 
 
@@ -38,7 +38,7 @@ def is_below(value: float, limit: float, factor: float) -> bool | None:
 
 def _range(part: Comparison) -> str:
     errors = _errors(part)
-    return f"{min(errors):+.1%} to {max(errors):+.1%}"
+    return f"{_signed(min(errors))} to {_signed(max(errors))}"
 
 
 def _errors(part: Comparison) -> list[float]:
@@ -50,14 +50,24 @@ def calibrated_error(calibration: Calibration, extrapolated_steps: int) -> str:
     """A calibration against the steps it left out and, where one was held against it, a run."""
     found = calibration.errors["all"]
     text = (
-        f"step times fitted on {calibration.machine}: median error {found.median:.1%}, p90 "
-        f"{found.p90:.1%}, bias {found.bias:+.1%} on {found.steps} steps left out of the fit"
+        f"step times fitted on {calibration.machine}: median error {_percent(found.median)}, p90 "
+        f"{_percent(found.p90)}, bias {_signed(found.bias)} on {found.steps} steps left out of the "
+        "fit"
     )
     if calibration.run_error:
-        parts = ", ".join(f"{name} {error:+.1%}" for name, error in calibration.run_error.items())
+        errors = calibration.run_error.items()
+        parts = ", ".join(f"{name} {_signed(error)}" for name, error in errors)
         text += f"; on a run it has not seen: {parts}"
     else:
         text += "; not held against a whole run (llmbench calibrate --check RUN)"
     if extrapolated_steps:
         text += f"; {extrapolated_steps} steps were larger than any measured"
     return text
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _signed(error: float) -> str:
+    return f"{100 * error:+.1f} %"

@@ -194,11 +194,11 @@ def test_the_error_of_a_roofline_is_what_was_checked_and_what_was_not() -> None:
     said, unchecked = roofline_error().split(". Other ")
     fitted, _, _, *others = compare_with_published()
     held_out = [abs(one.error) for one in fitted.predictions if not one.fitted]
-    assert f"on an H100 within {max(held_out):.1%} on the {len(held_out)} shapes" in said
+    assert f"on an H100 within {100 * max(held_out):.1f} % on the {len(held_out)} shapes" in said
     assert [part.title for part in others] == ["H200", "Llama-3.3-70B on two H100"]
     for part in others:
         errors = [one.error for one in part.predictions]
-        assert f"{part.title} {min(errors):+.1%} to {max(errors):+.1%}" in said
+        assert f"{part.title} {100 * min(errors):+.1f} % to {100 * max(errors):+.1f} %" in said
     assert unchecked.startswith("models, devices and engines were not checked; latencies were")
 
 
