@@ -15,7 +15,8 @@ from llmbench.engines.trace import StepTrace
 from llmbench.harness.cli.tables import print_run
 from llmbench.harness.comparison.comparability import warnings
 from llmbench.harness.comparison.compare import compare, differing_config, names_of, verdict
-from llmbench.harness.comparison.evidence import Finding
+from llmbench.harness.comparison.evidence import Finding, examine
+from llmbench.harness.comparison.observed import Observed
 from llmbench.harness.comparison.quantities import QUANTITIES
 from llmbench.harness.errors import InvalidRun
 from llmbench.harness.rendering import comparison_reports
@@ -191,6 +192,26 @@ def test_every_run_is_compared_with_the_first() -> None:
     assert _ratio(comparison, "ttft.p50", 2).verdict == "better"
     assert comparison.statement.startswith("Against a, b is worse in output throughput (0.")
     assert "; c is better in output throughput (1." in comparison.statement
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_intervals_hold_for_all_ratios_together(count: int) -> None:
+    """At 95 % each, one of twenty would mislead: they share that chance, with every run more."""
+    runs = [_run("a"), _run("b", slower=1.1, seed=2), _run("c", slower=0.9, seed=3)][:count]
+    comparison = compare(runs)
+    quantities = [one for one in comparison.rows if one.id not in ("counters", "memory")]
+    # Three rates, fourteen latencies, the size of batches, budget and waste.
+    assert len(quantities) == 21
+    confidence = 1 - 0.05 / (len(quantities) * (count - 1))
+    for name in ("output_throughput.window", "ttft.mean", "itl.p50", "kv.waste_share"):
+        for place in range(1, count):
+            told = examine(
+                Observed(runs[0]), Observed(runs[place]), QUANTITIES[name], confidence=confidence
+            )
+            assert told.estimate is not None
+            assert _bounds(_ratio(comparison, name, place)) == pytest.approx(
+                (told.estimate.low, told.estimate.high), rel=1e-9
+            )
 
 
 def test_runs_in_directories_of_one_name_are_told_apart() -> None:

@@ -19,11 +19,11 @@ def test_the_divergence_of_a_split_is_the_papers_formula() -> None:
     assert best_split(np.array([1.0, 3.0, 6.0])) == (2, pytest.approx(4.0))
 
 
-@pytest.mark.parametrize("most", [12, 150])
-def test_fresh_series_agree_with_a_sum_over_every_pair(most: int) -> None:
+@pytest.mark.parametrize("longest", [12, 150])
+def test_fresh_series_agree_with_a_sum_over_every_pair(longest: int) -> None:
     """Far from 0, where sums of values lose digits of their distances."""
     rng = np.random.default_rng()
-    values = 1e6 + rng.lognormal(size=int(rng.integers(2, most)))
+    values = 1e6 + rng.lognormal(size=int(rng.integers(2, longest)))
 
     def divergence(at: int) -> float:
         x, y = values[:at], values[at:]
@@ -54,22 +54,27 @@ def test_a_year_of_nights_is_tested_in_seconds() -> None:
 
 @pytest.mark.parametrize("change", [0.1, -0.1])
 def test_a_step_of_a_tenth_in_noise_of_two_percent_is_found_where_it_is(change: float) -> None:
+    """Within one place: of 4000 series three showed no step, and three one elsewhere."""
     rng = np.random.default_rng()
-    values = np.concatenate(
-        (rng.normal(1.0, 0.02, 15), rng.normal(1.0 + change, 0.02, 15))
-    ).tolist()
-    found = change_points(values, permutations=199)
-    assert len(found) >= 1
-    assert min(abs(one.index - 15) for one in found) <= 1
+    missed = 0
+    for _ in range(10):
+        levels = np.repeat([1.0, 1.0 + change], 15)
+        found = change_points((levels + rng.normal(0, 0.02, 30)).tolist(), permutations=199)
+        missed += not any(abs(one.index - 15) <= 1 for one in found)
+    assert missed <= most(10, 0.003)
 
 
 def test_two_steps_are_both_found_in_order() -> None:
+    """Of 3000 series three missed one."""
     rng = np.random.default_rng()
     levels = np.repeat([1.0, 1.3, 0.9], 12)
-    found = change_points((levels + rng.normal(0, 0.02, 36)).tolist(), permutations=199)
-    at = [one.index for one in found]
-    assert at == sorted(at)
-    assert {12, 24} <= set(at)  # within a level one in a hundred shows a step
+    missed = 0
+    for _ in range(10):
+        found = change_points((levels + rng.normal(0, 0.02, 36)).tolist(), permutations=199)
+        at = [one.index for one in found]
+        assert at == sorted(at)
+        missed += not {12, 24} <= set(at)  # within a level one in a hundred shows a step
+    assert missed <= most(10, 0.003)
 
 
 def test_series_without_a_step_seldom_show_one() -> None:

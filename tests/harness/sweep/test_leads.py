@@ -7,6 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from llmbench.harness.comparison.evidence import examine
+from llmbench.harness.comparison.observed import Observed
+from llmbench.harness.comparison.quantities import QUANTITIES
+from llmbench.harness.repeats.directory import Repeats
+from llmbench.harness.repeats.pairs import examine_repeats, match
 from llmbench.harness.result import Validity
 from llmbench.harness.storage.store import RunOnDisk, find_run, write_run
 from llmbench.harness.sweep.cells import Done
@@ -73,6 +78,38 @@ def test_a_best_point_has_an_interval_to_the_next(tmp_path: Path) -> None:
     assert value.startswith(("10.", "9."))
     assert other.startswith("next: 1.")
     assert f"({lead.next.low:.2f} to {lead.next.high:.2f})" in other
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+@pytest.mark.parametrize("engines", [2, 3])
+def test_intervals_hold_for_all_other_points_and_quantities_together(
+    tmp_path: Path, engines: int, repeats: int
+) -> None:
+    """At 95 % each, the luckiest of many others would be ahead or behind by chance."""
+    means_s = {"best": 0.01, "next": 0.015, "far": 0.04}
+    names = list(means_s)[:engines]
+    told = swept(tmp_path, {name: [gaps(means_s[name]) for _ in range(repeats)] for name in names})
+    lead = lead_of(told, "tpot.mean")
+    # Output throughput, TTFT p99, TPOT mean, latency p50.
+    assert len(told.leads) == 4
+    confidence = 1 - 0.05 / (4 * (engines - 1))
+    runs = {
+        name: [find_run(tmp_path / f"{name}.{repeat}") for repeat in range(1, repeats + 1)]
+        for name in names[:2]
+    }
+    quantity = QUANTITIES["tpot.mean"]
+    if repeats == 1:
+        sides = [Observed(found[0].load()) for found in runs.values()]
+        found = examine(*sides, quantity, confidence=confidence)
+    else:
+        pairs = match(*(Repeats(Path(), tuple(found)) for found in runs.values()))
+        found = examine_repeats(pairs, quantity, confidence=confidence)
+    assert found.estimate is not None
+    assert lead.next is not None
+    assert lead.next.settings == {"engine": "next"}
+    assert (lead.next.low, lead.next.high) == pytest.approx(
+        (found.estimate.low, found.estimate.high), rel=1e-9
+    )
 
 
 def test_points_whose_intervals_overlap_have_no_winner(tmp_path: Path) -> None:
