@@ -312,7 +312,11 @@ def test_logits_without_a_token_end_their_own_request_and_change_no_other(
     for request in requests_of(load, shared=9):
         name = request.request_id
         alone = drive(make_core(pool_tokens=256, max_num_batched_tokens=64), [request])
-        refused = {e.choice for e in run.events if e.finish is FinishReason.REFUSED}
+        refused = {
+            event.choice
+            for event in run.events
+            if event.request_id == name and event.finish is FinishReason.REFUSED
+        }
         for choice in range(request.sampling.n):
             tokens, whole = run.tokens(name, choice), alone.tokens(name, choice)
             assert tokens == whole[: len(tokens)]
