@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +20,11 @@ os.environ.pop("COLUMNS", None)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# What tests draw from `random` and torch differs from one session to the next, and comes again
+# where this seed and the test's name are the same. Processes that pytest-xdist starts inherit it.
+SEED_VARIABLE = "LLMBENCH_TEST_SEED"
+SEED = os.environ.setdefault(SEED_VARIABLE, str(random.SystemRandom().randrange(2**32)))
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -29,7 +36,25 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+def pytest_report_header() -> str:
+    return f"draws: {SEED_VARIABLE}={SEED}"
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before its fixtures draw, too. torch is seeded where it is imported already, as by a test's
+    module; whoever imports it in a test and draws from it there must seed it there."""
+    draw = random.Random(f"{SEED} {item.nodeid}")
+    random.seed(draw.getrandbits(64))
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.manual_seed(draw.getrandbits(63))
+    # Beside a failure's own output: a quiet session has no header.
+    item.add_report_section("setup", "draws", f"{SEED_VARIABLE}={SEED}")
+    skip_without_libraries(item)
+
+
+def skip_without_libraries(item: pytest.Item) -> None:
     """Without the library that a test holds us against, or the extra that it needs, it is skipped;
     `make test-reference` and `make test-lm-eval` have them all."""
     if item.get_closest_marker("lm_eval") is not None and find_spec("lm_eval") is None:

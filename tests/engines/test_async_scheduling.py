@@ -100,12 +100,13 @@ def _shown(event: TokenEvent) -> object:
 
 @pytest.mark.parametrize("preset", [preset.name for preset in presets()])
 def test_every_preset_says_the_same(loaded: LoadedModel, files: ModelFiles, preset: str) -> None:
-    load = prompts(7, seed=random.randrange(2**32))
+    seed = random.randrange(2**32)
+    load = prompts(7, seed)
     plain, _ = serve(loaded, settings(preset, files), load)
     seen, steps = serve(loaded, settings(preset, files, async_scheduling=True), load)
-    assert seen == plain
+    assert seen == plain, f"seed {seed}"
     # What must be read before the next step is planned is so, and visibly; the rest is not.
-    assert {step.synchronous for step in steps} == {"", "penalties"}
+    assert {step.synchronous for step in steps} == {"", "penalties"}, f"seed {seed}"
     for step in steps:
         assert step.end_s - step.start_s == pytest.approx(
             sum(getattr(step.phases, name) for name in step.phases.__slots__)

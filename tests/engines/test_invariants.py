@@ -143,10 +143,14 @@ def check_idle(core: Core) -> None:
 
 @pytest.mark.parametrize(("batching", "admission", "kv"), COMBINATIONS)
 @settings(max_examples=50, deadline=None)
-@given(load=loads, pool=pools, data=st.data())
-def test_every_request_ends_and_nothing_leaks(batching, admission, kv, load, pool, data) -> None:
+@given(load=loads, pool=pools, budget=st.sampled_from([4, 6, 12, 32]), data=st.data())
+def test_every_request_ends_and_nothing_leaks(
+    batching, admission, kv, load, pool, budget, data
+) -> None:
     options = data.draw(kv_settings(admission, kv))
-    core = make_core(batching, admission, kv, pool_tokens=pool, **options)
+    core = make_core(
+        batching, admission, kv, pool_tokens=pool, max_num_batched_tokens=budget, **options
+    )
     run = drive(core, arrivals=arrivals_of(load, shared=9), after_step=check_step)
     ends = Counter((event.request_id, event.choice) for event in run.events if event.finish)
     assert set(ends.values()) == {1}
@@ -308,7 +312,11 @@ def test_logits_without_a_token_end_their_own_request_and_change_no_other(
     for request in requests_of(load, shared=9):
         name = request.request_id
         alone = drive(make_core(pool_tokens=256, max_num_batched_tokens=64), [request])
-        refused = {e.choice for e in run.events if e.finish is FinishReason.REFUSED}
+        refused = {
+            event.choice
+            for event in run.events
+            if event.request_id == name and event.finish is FinishReason.REFUSED
+        }
         for choice in range(request.sampling.n):
             tokens, whole = run.tokens(name, choice), alone.tokens(name, choice)
             assert tokens == whole[: len(tokens)]

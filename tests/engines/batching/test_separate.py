@@ -62,6 +62,13 @@ def test_a_free_block_is_asked_for_even_when_the_last_block_has_room() -> None:
     assert run.table() == ["P a0+6 b0+6", "D a | preempt b", "P b0+7"]
 
 
+def test_one_free_block_is_enough_for_all_whose_last_blocks_have_room() -> None:
+    core = make_core("separate", pool_tokens=20, max_model_len=20)
+    run = drive(core, [make_request("a", 6, 2), make_request("b", 6, 2)])
+    # a asks for the fifth block and does not take it, so it is there for b to ask for.
+    assert run.table() == ["P a0+6 b0+6", "D a b"]
+
+
 def test_preempted_requests_come_back_oldest_first() -> None:
     core = make_core("separate", pool_tokens=24, max_model_len=24)
     run = drive(core, [make_request(name, 8, 8) for name in "abc"])
