@@ -8,6 +8,7 @@ import signal
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
@@ -20,8 +21,8 @@ os.environ.pop("COLUMNS", None)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# What tests draw from `random` and torch differs from one session to the next, and comes again
-# where this seed and the test's name are the same. Processes that pytest-xdist starts inherit it.
+# What tests draw from `random` differs from one session to the next, and comes again where this
+# seed and the test's name are the same. Processes that pytest-xdist starts inherit it.
 SEED_VARIABLE = "LLMBENCH_TEST_SEED"
 SEED = os.environ.setdefault(SEED_VARIABLE, str(random.SystemRandom().randrange(2**32)))
 
@@ -42,13 +43,12 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Before its fixtures draw, too. torch is seeded where it is imported already, as by a test's
-    module; whoever imports it in a test and draws from it there must seed it there."""
-    draw = random.Random(f"{SEED} {item.nodeid}")
-    random.seed(draw.getrandbits(64))
+    """Before its fixtures draw, too. torch draws the same in each session, whatever ran before, but
+    for a test that imports it first: it must seed it itself."""
+    random.seed(f"{SEED} {item.nodeid}")
     torch = sys.modules.get("torch")
     if torch is not None:
-        torch.manual_seed(draw.getrandbits(63))
+        torch.manual_seed(crc32(item.nodeid.encode()))
     # Beside a failure's own output: a quiet session has no header.
     item.add_report_section("setup", "draws", f"{SEED_VARIABLE}={SEED}")
     skip_without_libraries(item)
