@@ -247,7 +247,7 @@ def test_an_ablation_of_fewer_repeats_loses_none_unasked(
     assert llmbench(monkeypatch, ablate) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: out: 'a' holds kv=")
-    assert line.endswith(".3; expected --repeats 3 or more; --overwrite removes this one's")
+    assert line.endswith(",repeat=3; expected --repeats 3 or more; --overwrite removes this one's")
     assert Path("a/ablation.json").read_bytes() == before
     assert llmbench(monkeypatch, f"{ablate} --repeats 3") == 0
     assert llmbench(monkeypatch, f"{ablate} --repeats 2 --overwrite") == 0
