@@ -99,15 +99,16 @@ def test_intervals_hold_for_all_other_points_and_quantities_together(
     }
     quantity = QUANTITIES["tpot.mean"]
     if repeats == 1:
-        sides = [Observed(found[0].load()) for found in runs.values()]
-        found = examine(*sides, quantity, confidence=confidence)
+        first, other = (Observed(found[0].load()) for found in runs.values())
+        found = examine(first, other, quantity, confidence=confidence)
     else:
         pairs = match(*(Repeats(Path(), tuple(found)) for found in runs.values()))
         found = examine_repeats(pairs, quantity, confidence=confidence)
     assert found.estimate is not None
-    assert lead.next is not None
-    assert lead.next.settings == {"engine": "next"}
-    assert (lead.next.low, lead.next.high) == pytest.approx(
+    # Of three repeats the interval may reach 1 by chance.
+    rivals = [*lead.alike, *([lead.next] if lead.next else [])]
+    (rival,) = (one for one in rivals if one.settings == {"engine": "next"})
+    assert (rival.low, rival.high) == pytest.approx(
         (found.estimate.low, found.estimate.high), rel=1e-9
     )
 
