@@ -146,8 +146,8 @@ def fit(
     trace: Annotated[
         Path,
         typer.Argument(
-            help="A trace, a stored run, or a folder with ServeGen's clients_summary.csv and "
-            "hist_<category>.csv (docs/workloads.md says what they hold; its chunks are not read)."
+            help="A trace, a stored run, or ServeGen's data: a model's folder of chunks, or any "
+            "above it (docs/workloads.md)."
         ),
     ],
     out: Annotated[
@@ -167,7 +167,7 @@ def fit(
     from ...workloads.api import WorkloadError
     from ...workloads.load import spec_yaml
     from ...workloads.servegen import servegen_workload
-    from ...workloads.traces.servegen_folder import WANTED, is_servegen, refuse_chunks
+    from ...workloads.traces.servegen_folder import WANTED, is_servegen
     from .workload_tables import print_fit
 
     if out is not None and not out.parent.is_dir():
@@ -180,7 +180,6 @@ def fit(
     if is_servegen(trace):
         spec = servegen_workload(trace, category, request_rate)
     else:
-        refuse_chunks(trace)
         for name, given in (("category", category), ("request_rate", request_rate)):
             if given is not None and not trace.exists():
                 raise WorkloadError("trace", trace, WANTED, "does not exist")

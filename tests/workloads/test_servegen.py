@@ -106,9 +106,10 @@ def test_a_missing_file_is_said_with_what_it_holds(tmp_path: Path) -> None:
     with pytest.raises(WorkloadError) as caught:
         servegen_workload(tmp_path, "language/m")
     assert str(caught.value).endswith(
-        "cannot be read: no such file or directory; expected a folder with clients_summary.csv "
-        "(category, mean_rate_rps, rate_weighted_cv, main_iat_family) and hist_<category>.csv "
-        "(field, bin_lo, bin_hi, prob), which are derived from what ServeGen publishes"
+        "cannot be read: no such file or directory; expected ServeGen's data, with "
+        "chunk-N-trace.csv and chunk-N-dataset.json of each client, or a folder with "
+        "clients_summary.csv (category, mean_rate_rps, rate_weighted_cv, main_iat_family) and "
+        "hist_<category>.csv (field, bin_lo, bin_hi, prob)"
     )
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ..api import RequestShape, WorkloadError
 from . import azure, burstgpt, mooncake, own, servegen_offline, stored
-from .servegen_folder import is_servegen, refuse_chunks
+from .servegen_chunks import CHUNK
+from .servegen_folder import is_servegen
 
 __all__ = ["FORMATS", "Format", "is_servegen", "is_trace_file", "read_trace", "supported"]
 
@@ -59,11 +60,11 @@ def read_trace(path: str | Path) -> tuple[RequestShape, ...]:
     path = Path(path)
     if stored.is_stored(path):
         return stored.read(path)
-    if is_servegen(path):
+    folder = path.parent if path.match(CHUNK) else path
+    if is_servegen(folder):
         problem = "holds ServeGen's clients, and no requests"
-        way = f"what 'llmbench workload fit {path} --category CATEGORY' writes, as --workload"
+        way = f"what 'llmbench workload fit {folder} --category CATEGORY' writes, as --workload"
         raise WorkloadError("trace", path, way, problem)
-    refuse_chunks(path)
     try:
         with path.open(encoding="utf-8-sig") as lines:
             first_line = lines.readline()

@@ -170,9 +170,9 @@ def test_the_schema_is_one(capsys: pytest.CaptureFixture[str]) -> None:
         (("show", "quick", "--prompts", -1), "prompts: -1 is not allowed; expected 0 or more"),
         (("show", "quick", "--num-requests", 0), "num_requests: 0 is not allowed"),
         (("fit", "none.csv"), "cannot be read: no such file or directory"),
-        (("fit", "none.csv", "--category", "x"), "trace: 'none.csv' does not exist; expected a"),
-        (("fit", "none", "--request-rate", "3"), "trace: 'none' does not exist; expected a folder"),
-        (("fit", ".", "--category", "x"), "category: 'x' is not allowed; expected a folder with"),
+        (("fit", "none.csv", "--category", "x"), "trace: 'none.csv' does not exist; expected Se"),
+        (("fit", "none", "--request-rate", "3"), "trace: 'none' does not exist; expected ServeGen"),
+        (("fit", ".", "--category", "x"), "category: 'x' is not allowed; expected ServeGen's data"),
         (("fit", "none.csv", "--out", "no/such/w.yaml"), "a file in a directory that exists"),
     ],
 )

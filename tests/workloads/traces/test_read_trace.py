@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from llmbench.harness.cli import main
 from llmbench.workloads.api import WorkloadError
 from llmbench.workloads.traces import read_trace
 
@@ -71,30 +70,21 @@ MODEL = "data/language/m"
 
 
 @pytest.mark.parametrize("given", [".", "data", "data/language", MODEL, f"{MODEL}/{CHUNK}"])
-def test_chunks_of_servegens_are_not_read_and_what_is_read_is_said(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    given: str,
+def test_chunks_of_servegens_are_no_requests_and_how_they_become_some_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
 ) -> None:
     """The repository's own layout, whichever folder of it is named, or a chunk itself."""
     monkeypatch.chdir(tmp_path)
     path = Path(given)
     Path(MODEL).mkdir(parents=True)
-    (Path(MODEL) / CHUNK).write_text("1,2,3\n")
-    said = (
-        f"trace: '{path}' is of ServeGen's chunk-N-trace.csv and chunk-N-dataset.json, which are "
-        "not read; expected a folder with clients_summary.csv (category, mean_rate_rps, "
-        "rate_weighted_cv, main_iat_family) and hist_<category>.csv (field, bin_lo, bin_hi, prob), "
-        "which are derived from what ServeGen publishes"
-    )
+    (Path(MODEL) / CHUNK).write_text("0,0,0,,0,0\n")
+    folder = path.parent if given.endswith(CHUNK) else path
     with pytest.raises(WorkloadError) as caught:
         read_trace(path)
-    assert str(caught.value) == said
-    with pytest.raises(SystemExit) as left:
-        main(["workload", "fit", str(path), "--category", "language/m"])
-    assert left.value.code == 2
-    assert capsys.readouterr().err == f"error: {said}\n"
+    assert str(caught.value) == (
+        f"trace: '{path}' holds ServeGen's clients, and no requests; expected what 'llmbench "
+        f"workload fit {folder} --category CATEGORY' writes, as --workload"
+    )
 
 
 def test_a_file_that_is_not_text(tmp_path: Path) -> None:
