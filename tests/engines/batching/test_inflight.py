@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.step import Limits
@@ -249,49 +247,3 @@ def test_without_chunking_generation_is_charged_before_a_context_behind_it() -> 
     run = drive(core, [make_request("a", 4, 2)], arrivals={1: [make_request("b", 12, 1)]})
     # 1 + 12 is one too many.
     assert run.table() == ["P a0+4", "D a", "P b0+12"]
-
-
-SWAP: dict[str, Any] = {
-    "admission_options": {"preemption": "swap"},
-    "kv_options": {"host_blocks": 8},
-}
-
-
-def test_nobody_new_starts_while_somebody_is_swapped_out() -> None:
-    core = make_core("inflight", pool_tokens=20, max_model_len=20, **SWAP)
-    requests = [make_request("a", 8, 4), make_request("b", 8, 3)]
-    assert drive(core, requests, arrivals={2: [make_request("c", 2, 1)]}).table() == [
-        "P a0+8 b0+8",  # two blocks each, one is free
-        "D a | out b",  # a takes it; b finds none
-        "D a",  # two free blocks would do for c; b needs its two and one to write on, and is first
-        "D a",
-        "D b | in b",
-        "P c0+2 | D b",
-    ]
-
-
-def test_who_is_swapped_out_comes_back_when_a_seat_is_free() -> None:
-    core = make_core("inflight", max_num_seqs=2, **SWAP)
-    run = drive(
-        core,
-        [make_request("a", 8, 2, priority=1), make_request("b", 8, 2, priority=1)],
-        arrivals={1: [make_request("h", 8, 1), make_request("i", 8, 3)]},
-    )
-    assert run.table() == [
-        "P a0+8 b0+8",
-        "P h0+8 i0+8 | out b a",  # h takes b's seat, i takes a's
-        "D i a | in a",  # h has left; blocks are free for both, a seat for one
-        "D i b | in b",
-    ]
-
-
-def test_a_context_that_is_not_done_is_recomputed_although_the_host_has_room() -> None:
-    core = make_core("inflight", pool_tokens=20, max_model_len=20, max_num_batched_tokens=8, **SWAP)
-    run = drive(core, [make_request("a", 7, 3)], arrivals={1: [make_request("b", 12, 1)]})
-    assert run.table() == [
-        "P a0+7",
-        "P b0+7 | D a",  # two blocks of a and three of b: all
-        "D a | preempt b",  # a asks for a third
-        "P b0+8",
-        "P b8+4",
-    ]

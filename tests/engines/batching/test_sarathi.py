@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..drive import drive, make_core, make_request
 
 
@@ -64,36 +62,3 @@ def test_what_was_reserved_is_not_asked_for() -> None:
     core = make_core("sarathi", "reserve", pool_tokens=16, max_model_len=16)
     run = drive(core, [make_request("a", 6, 2), make_request("b", 6, 2)])
     assert run.table() == ["P a0+6 b0+6", "D a b"]
-
-
-SWAP: dict[str, Any] = {
-    "pool_tokens": 20,
-    "max_model_len": 20,
-    "admission_options": {"preemption": "swap"},
-    "kv_options": {"host_blocks": 8},
-}
-
-
-def test_nobody_new_starts_while_somebody_is_swapped_out() -> None:
-    core = make_core("sarathi", **SWAP)
-    requests = [make_request("a", 8, 4), make_request("b", 8, 3)]
-    assert drive(core, requests, arrivals={2: [make_request("c", 2, 1)]}).table() == [
-        "P a0+8 b0+8",  # two blocks each, one is free
-        "D a | out b",  # a takes it; b finds none
-        "D a",  # two free blocks would do for c; b needs its two and one to write on, and is first
-        "D a",
-        "P c0+2 | D b | in b",
-        "D b",
-    ]
-
-
-def test_a_context_that_is_not_done_is_recomputed_although_the_host_has_room() -> None:
-    core = make_core("sarathi", max_num_batched_tokens=8, **SWAP)
-    run = drive(core, [make_request("a", 7, 3)], arrivals={1: [make_request("b", 12, 1)]})
-    assert run.table() == [
-        "P a0+7",
-        "P b0+7 | D a",  # two blocks of a and three of b: all
-        "D a | preempt b",  # a asks for a third
-        "P b0+8",
-        "P b8+4",
-    ]

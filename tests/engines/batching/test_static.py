@@ -44,23 +44,3 @@ def test_who_made_room_joins_the_next_batch() -> None:
         "D a | preempt b",  # c has left its block to a; b finds none
         "P b0+9",
     ]
-
-
-def test_no_batch_is_formed_while_a_member_is_swapped_out() -> None:
-    core = make_core(
-        "static",
-        pool_tokens=20,
-        max_model_len=20,
-        admission_options={"preemption": "swap"},
-        kv_options={"host_blocks": 8},
-    )
-    requests = [make_request("a", 8, 4), make_request("b", 8, 3)]
-    assert drive(core, requests, arrivals={2: [make_request("c", 2, 1)]}).table() == [
-        "P a0+8 b0+8",  # two blocks each, one is free
-        "D a | out b",  # a takes it; b finds none
-        "D a",  # b's two blocks, and one to write on, are more than the two free ones
-        "D a",
-        "D b | in b",  # nobody runs, but b belongs to the batch: c waits for it
-        "D b",
-        "P c0+2",
-    ]
