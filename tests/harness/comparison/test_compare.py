@@ -2,62 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from llmbench.engines.errors import ConfigError
-from llmbench.engines.trace import StepTrace
 from llmbench.harness.cli.tables import print_run
-from llmbench.harness.comparison.comparability import warnings
-from llmbench.harness.comparison.compare import compare, differing_config, names_of, verdict
+from llmbench.harness.comparison.compare import compare, verdict
 from llmbench.harness.comparison.evidence import Finding, examine
 from llmbench.harness.comparison.observed import Observed
 from llmbench.harness.comparison.quantities import QUANTITIES
-from llmbench.harness.errors import InvalidRun
-from llmbench.harness.rendering import comparison_reports
-from llmbench.harness.result import Check, Simulation
 from llmbench.harness.run.record import RequestRecord
 from llmbench.harness.stats.bootstrap import Estimate
 from llmbench.harness.storage.store import StoredRun
 from llmbench.reports.model import Comparison, MetricComparison, Ratio
 
 from ..observed import serve_in_turn
-from ..stored import SIMULATION, stored_run
-
-
-@cache
-def _served(count: int, seed: int, slower: float) -> tuple[list[RequestRecord], list[StepTrace]]:
-    """A closed loop of one with steps of 10 ms give or take a fifth, all `slower` times as long."""
-    rng = np.random.default_rng(seed)
-    return serve_in_turn(count, step_s=lambda: float(slower * 0.01 * rng.lognormal(0, 0.2)))
-
-
-def _run(
-    label: str = "a",
-    *,
-    slower: float = 1.0,
-    seed: int = 1,
-    count: int = 150,
-    config: Mapping[str, Any] | None = None,
-    environment: Mapping[str, Any] | None = None,
-    fingerprint: str = "f" * 64,
-    interrupted: bool = False,
-    simulation: Simulation | None = None,
-) -> StoredRun:
-    return stored_run(
-        *_served(count, seed, slower),
-        label=label,
-        fingerprint=fingerprint,
-        config=config,
-        environment=environment,
-        interrupted=interrupted,
-        simulation=simulation,
-    )
+from ..stored import stored_run
+from .known_runs import known_run, verdicts_of
 
 
 def _row(comparison: Comparison, name: str) -> MetricComparison:
@@ -78,7 +40,7 @@ def _bounds(ratio: Ratio) -> tuple[float, float]:
 
 @pytest.mark.parametrize("slower", [0.7, 1.4])
 def test_a_known_factor_is_found_in_every_latency_and_rate(slower: float) -> None:
-    comparison = compare([_run("a"), _run("b", slower=slower, seed=2)])
+    comparison = compare([known_run("a"), known_run("b", slower=slower, seed=2)])
 
     for name in ("ttft.p50", "tpot.mean", "itl.p50", "e2el.mean"):
         low, high = _bounds(_ratio(comparison, name))
@@ -91,13 +53,13 @@ def test_a_known_factor_is_found_in_every_latency_and_rate(slower: float) -> Non
 
 
 def test_the_same_engine_twice_is_neither_better_nor_worse() -> None:
-    comparison = compare([_run("a"), _run("b", seed=2)])
+    comparison = compare([known_run("a"), known_run("b", seed=2)])
 
-    assert set(_verdicts(comparison).values()) <= {"same", "inconclusive"}
+    assert set(verdicts_of(comparison).values()) <= {"same", "inconclusive"}
 
 
 def test_a_run_against_itself_is_the_same_in_everything_measured_enough() -> None:
-    verdicts = _verdicts(compare([_run("a", count=299), _run("b", count=299)]))
+    verdicts = verdicts_of(compare([known_run("a", count=299), known_run("b", count=299)]))
 
     # The parts of two windows are not paired, so a rate is never certain.
     assert {verdict for name, verdict in verdicts.items() if ".window" not in name} == {"same"}
@@ -105,7 +67,7 @@ def test_a_run_against_itself_is_the_same_in_everything_measured_enough() -> Non
 
 def test_chunks_of_one_token_are_told_as_tokens_alone(capsys: pytest.CaptureFixture[str]) -> None:
     shown = {"dtype": "bfloat16"}
-    runs = [_chunked(_run(name, count=30, config=shown), 1.0) for name in "ab"]
+    runs = [_chunked(known_run(name, count=30, config=shown), 1.0) for name in "ab"]
     assert not any(row.id == "icl" for row in compare(runs).rows)
     print_run(runs[0].result)
     printed = capsys.readouterr().out
@@ -126,14 +88,6 @@ def _chunked(run: StoredRun, longer: float) -> StoredRun:
     )
     metrics = {**run.result.metrics, "icl": icl}
     return replace(run, result=run.result.model_copy(update={"metrics": metrics}))
-
-
-def _verdicts(comparison: Comparison) -> dict[str, str | None]:
-    return {
-        f"{row.id}.{row.stat}": ratio.verdict
-        for row in comparison.rows
-        if (ratio := row.ratios[1]) is not None
-    }
 
 
 def test_pairing_finds_what_unpaired_runs_cannot() -> None:
@@ -167,8 +121,8 @@ def _stretched(request: RequestRecord, factor: float) -> RequestRecord:
 
 
 def test_too_few_requests_decide_nothing() -> None:
-    comparison = compare([_run("a", count=99), _run("b", count=99, slower=2, seed=2)])
-    enough = compare([_run("a", count=299), _run("b", count=299, slower=2, seed=2)])
+    comparison = compare([known_run("a", count=99), known_run("b", count=99, slower=2, seed=2)])
+    enough = compare([known_run("a", count=299), known_run("b", count=299, slower=2, seed=2)])
 
     assert _ratio(comparison, "ttft.p99").verdict == "inconclusive"
     assert _ratio(comparison, "ttft.p50").verdict == "worse"
@@ -177,14 +131,16 @@ def test_too_few_requests_decide_nothing() -> None:
 
 
 def test_counts_have_no_interval() -> None:
-    comparison = compare([_run("a", count=30), _run("b", count=30, seed=2)])
+    comparison = compare([known_run("a", count=30), known_run("b", count=30, seed=2)])
     ratio = _ratio(comparison, "counters.steps")
 
     assert (ratio.value, ratio.low, ratio.high, ratio.verdict) == (1.0, None, None, "same")
 
 
 def test_every_run_is_compared_with_the_first() -> None:
-    comparison = compare([_run("a"), _run("b", slower=1.4, seed=2), _run("c", slower=0.7, seed=3)])
+    comparison = compare(
+        [known_run("a"), known_run("b", slower=1.4, seed=2), known_run("c", slower=0.7, seed=3)]
+    )
 
     assert (comparison.runs, comparison.baseline) == (("a", "b", "c"), "a")
     assert _row(comparison, "ttft.p50").ratios[0] is None
@@ -197,7 +153,9 @@ def test_every_run_is_compared_with_the_first() -> None:
 @pytest.mark.parametrize("count", [2, 3])
 def test_intervals_hold_for_all_ratios_together(count: int) -> None:
     """At 95 % each, one of twenty would mislead: they share that chance, with every run more."""
-    runs = [_run("a"), _run("b", slower=1.1, seed=2), _run("c", slower=0.9, seed=3)][:count]
+    runs = [known_run("a"), known_run("b", slower=1.1, seed=2), known_run("c", slower=0.9, seed=3)][
+        :count
+    ]
     comparison = compare(runs)
     quantities = [one for one in comparison.rows if one.id not in ("counters", "memory")]
     # Three rates, fourteen latencies, the size of batches, budget and waste.
@@ -214,178 +172,8 @@ def test_intervals_hold_for_all_ratios_together(count: int) -> None:
             )
 
 
-def test_runs_in_directories_of_one_name_are_told_apart() -> None:
-    runs = [
-        replace(_run("a"), directory=Path("x/demo")),
-        replace(_run("b"), directory=Path("y/demo")),
-    ]
-
-    assert compare(runs).runs == ("x/demo", "y/demo")
-
-
-def test_every_run_has_a_name_of_its_own() -> None:
-    paths = [Path(one) for one in ("a/x/demo", "b/x/demo", "other", "a/x/demo", "a/x/demo")]
-    assert names_of(paths) == (*("a/x/demo", "b/x/demo", "other", "a/x/demo (2)", "a/x/demo (3)"),)
-
-
-@pytest.mark.parametrize("simulation", [None, SIMULATION], ids=["measured", "simulated"])
-def test_a_run_beside_itself_is_said_to_be_the_same_run(simulation: Simulation | None) -> None:
-    run = _run("a", count=15, simulation=simulation)
-    copied = replace(run, directory=Path("copy"))
-    for again, name in ((run, "a (2)"), (copied, "copy")):
-        comparison = compare([run, again])
-        assert comparison.statement == f"{name} is the same run as a: there is nothing to compare."
-        assert set(_verdicts(comparison).values()) == {"same"}
-        assert comparison.warnings == ()
-    several = compare([run, _run("b", seed=2), copied]).statement
-    assert several.endswith("; copy is the same run as a.")
-
-
-def test_only_the_settings_that_differ_are_listed() -> None:
-    changed = {"engine": "inflight", "kv": "contiguous", "command": "llmbench run …"}
-    differences = differing_config([_run("a"), _run("b", seed=2, config=changed)])
-
-    found = {difference.field: difference.values for difference in differences}
-    assert found == {"engine": ("paged", "inflight"), "kv": ("paged", "contiguous")}
-
-
-@pytest.mark.parametrize(
-    ("config", "environment", "warning"),
-    [
-        ({"kv_memory_bytes": 8192}, {}, "different KV memory"),
-        ({"model": "other"}, {}, "different models"),
-        ({"kv": "contiguous", "batching": "mixed"}, {}, "differ in batching and kv at once"),
-        ({"kv_dtype": "int8", "quant": "awq"}, {}, "differ in quant and kv_dtype at once"),
-        ({"kv": "contiguous", "quant_head": "int8"}, {}, "differ in kv and quant at once"),
-        ({"kv": "contiguous", "quant_activations": "int8"}, {}, "differ in kv and quant at once"),
-        ({"model_impl": "transformers", "kv": "contiguous"}, {}, "in kv and model_impl at once"),
-        ({}, {"cpu": {"model": "Other CPU", "usable_cores": 2}}, "CPU: Some CPU / Other CPU"),
-        # The setting is the same: something else gave the process other threads.
-        ({}, {"torch": {"version": "2.13.0", "threads": 8}}, "threads: 2 / 8"),
-        ({}, {"packages": {"torch": "2.11.0", "transformers": "5.23.0"}}, "2.13.0 / 2.11.0"),
-    ],
-)
-def test_what_else_differs_is_said(
-    config: dict[str, Any], environment: dict[str, Any], warning: str
-) -> None:
-    plain = [_run("a"), _run("b", seed=2)]
-    changed = [_run("a"), _run("b", seed=2, config=config, environment=environment)]
-
-    assert not any(warning in text for text in warnings(("a", "b"), plain))
-    assert any(warning in text for text in warnings(("a", "b"), changed))
-
-
-def test_a_setting_that_differs_is_named_and_no_unnamed_difference_beside_it() -> None:
-    """Else a report would not call threads, or KV memory, the cause of what they alone changed."""
-    eight = {"torch": {"version": "2.13.0", "threads": 8}}
-    for config, environment in (({"threads": 8}, eight), ({"kv_memory_bytes": 8192}, {})):
-        changed = _run("b", slower=0.7, config=config, environment=environment)
-        comparison = compare([_run("a"), changed])
-        assert [one.field for one in comparison.differing_config] == list(config)
-        assert comparison.differences == ()
-        report = comparison_reports([_run("a"), changed], comparison)["comparison.md"]
-        assert "One setting differs, " in report
-        assert ": what is better or worse has that cause." in report
-
-
-def test_an_engine_with_a_choice_of_its_own_stands_for_no_system() -> None:
-    """TensorRT-LLM with a contiguous cache is not what `inflight --kv paged` is."""
-    known = {"engine": "inflight", "batching": "mixed", "admission": "reserve"}
-    known["stands_for"] = "a contiguous KV cache"
-    plain = _run("plain", config={**known, "kv": "contiguous"})
-    paged = _run("paged", seed=2, config={**known, "kv": "paged"})
-    for runs, said in (
-        ([plain, _run("b", seed=3, config={**known, "kv": "contiguous"})], "“inflight” stands for"),
-        ([plain, paged], "“inflight” in plain stands for a contiguous KV cache."),
-    ):
-        assert said in comparison_reports(runs, compare(runs))["comparison.md"]
-    runs = [_run("a"), paged]
-    assert "“inflight”" not in comparison_reports(runs, compare(runs))["comparison.md"]
-
-
-def test_no_setting_is_the_cause_of_what_a_disturbed_run_shows() -> None:
-    check = Check(id="machine", ok=False, fatal=False, detail="others used 55 %")
-    changed = _run("b", slower=0.7, config={"kv_memory_bytes": 8192})
-    validity = changed.result.validity
-    validity = validity.model_copy(update={"checks": (*validity.checks, check)})
-    disturbed = replace(changed, result=changed.result.model_copy(update={"validity": validity}))
-    comparison = compare([_run("a"), disturbed])
-    assert comparison.differences == ("b: others used 55 %",)
-    report = comparison_reports([_run("a"), disturbed], comparison)["comparison.md"]
-    assert "One setting differs, kv\\_memory\\_bytes" not in report
-    assert "One setting differs: kv\\_memory\\_bytes." in report
-
-
-def test_weights_are_one_choice_whatever_the_projection() -> None:
-    runs = [_run("a"), _run("b", seed=2, config={"quant": "awq", "quant_head": "int8"})]
-    assert not any("at once" in text for text in warnings(("a", "b"), runs))
-
-
-def test_the_limit_of_one_run_each_is_always_said() -> None:
-    assert "one run of each" in warnings(("a", "b"), [_run("a"), _run("b", seed=2)])[0]
-
-
-def test_an_invalid_run_is_refused_unless_asked_for() -> None:
-    runs = [_run("a"), _run("b", interrupted=True)]
-
-    with pytest.raises(InvalidRun, match="b: not valid, so not comparable: interrupted"):
-        compare(runs)
-    comparison = compare(runs, allow_invalid=True)
-    assert comparison.warnings[0].startswith("b is not valid: interrupted")
-
-
-def test_a_run_marked_invalid_is_refused_whatever_its_checks_say() -> None:
-    run = _run("b", seed=2)
-    validity = run.result.validity.model_copy(update={"valid": False, "checks": ()})
-    marked = replace(run, result=run.result.model_copy(update={"validity": validity}))
-
-    with pytest.raises(InvalidRun, match="marked invalid"):
-        compare([_run("a"), marked])
-
-
-def test_one_run_is_no_comparison() -> None:
-    with pytest.raises(ConfigError, match="runs: 1 is not allowed; expected at least two runs"):
-        compare([_run("a")])
-
-
-def test_a_simulated_run_beside_a_measured_one_is_a_difference_and_a_warning() -> None:
-    runs = [_run("a"), _run("b", simulation=SIMULATION)]
-    comparison = compare(runs)
-    differing = {one.field: one.values for one in comparison.differing_config}
-    assert differing["simulated"] == (False, True)
-    said = " ".join(comparison.warnings)
-    assert "b simulated, a measured: how wrong the simulation is stands in every difference" in said
-    # What a simulation ran on says nothing about the machine that is simulated.
-    assert "environments differ" not in said
-
-
-def test_simulated_runs_beside_each_other_repeat_exactly() -> None:
-    runs = [_run("a", simulation=SIMULATION), _run("b", simulation=SIMULATION, slower=1.2)]
-    comparison = compare(runs)
-    assert "simulated" not in {one.field for one in comparison.differing_config}
-    said = " ".join(comparison.warnings)
-    assert "simulated runs repeat exactly" in said
-    assert "one run of each" not in said
-    assert "different cost models" not in said
-    other = SIMULATION.model_copy(update={"efficiency": {"prefill": 0.4, "decode": 0.8}})
-    said = " ".join(compare([runs[0], _run("b", simulation=other)]).warnings)
-    assert "different cost models" in said
-
-
-def test_measured_runs_are_warned_of_as_before() -> None:
-    said = " ".join(compare([_run("a"), _run("b")]).warnings)
-    assert "one run of each, one after the other" in said
-    assert "simulated" not in said
-
-
-def test_runs_of_different_prices_say_so() -> None:
-    comparison = compare([_run("a"), _run("b", config={"price_per_hour": 2.5})])
-    assert "the runs were priced differently, and so are their tokens" in comparison.warnings
-    assert "price_per_hour" not in {one.field for one in comparison.differing_config}
-
-
 def test_why_a_row_can_decide_nothing_is_said_once() -> None:
-    comparison = compare([_run("a", count=15), _run("b", count=15, seed=2)])
+    comparison = compare([known_run("a", count=15), known_run("b", count=15, seed=2)])
     said = [one for one in comparison.warnings if one.startswith("inconclusive whatever")]
     assert len(said) == 1
     assert "is too short" in said[0]
@@ -399,7 +187,7 @@ def test_why_a_row_can_decide_nothing_is_said_once() -> None:
 
 def test_rates_are_said_to_be_over_the_window_only_where_there_is_one() -> None:
     """Fifteen requests one after the other have ended before there could be a window."""
-    steady, short = _run("a"), _run("b", count=8)
+    steady, short = known_run("a"), known_run("b", count=8)
     assert [run.result.window.steady for run in (steady, short)] == [True, False]
     for runs, over in (
         ((steady, steady), "steady window"),
@@ -421,7 +209,7 @@ def test_a_latency_has_the_unit_of_its_median(capsys: pytest.CaptureFixture[str]
 
 
 def _preempted(times: int, **config: Any) -> StoredRun:
-    run = _run(label=f"{times}", config=config)
+    run = known_run(label=f"{times}", config=config)
     counters = run.result.counters.model_copy(update={"preemptions": times})
     return replace(run, result=run.result.model_copy(update={"counters": counters}))
 
