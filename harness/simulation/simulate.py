@@ -15,10 +15,7 @@ from ...engines.clock import VirtualClock
 from ...engines.core import EngineCore
 from ...engines.cost.hardware import resolve_hardware
 from ...engines.cost.roofline import CostModel
-from ...engines.cost.shapes import (
-    config_file,
-    read_shape,
-)
+from ...engines.cost.shapes import config_file, read_shape
 from ...engines.cost.weights import SHORT_DTYPE, WeightChoice
 from ...engines.cost.work import model_work
 from ...engines.executors.simulated import SimulatedExecutor

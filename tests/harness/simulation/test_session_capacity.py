@@ -13,10 +13,7 @@ from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.run.watch import Silent
 from llmbench.harness.simulation.capacity_goal import CapacityGoal
 from llmbench.harness.simulation.simulate import PreparedSimulation
-from llmbench.harness.simulation.simulated_capacity import (
-    engine_capacity,
-    prepare_capacity,
-)
+from llmbench.harness.simulation.simulated_capacity import engine_capacity, prepare_capacity
 from llmbench.harness.simulation.simulated_machine import Machine
 
 from .test_simulated_capacity import STEP_S, Constant
