@@ -58,9 +58,12 @@ def compare(
     """
     from ..rendering import comparison_reports, views_of
     from ..repeats.directory import all_or_none
+    from ..storage.beside_runs import check_reports_directory
     from ..storage.json_text import json_text
     from .progress import watching
 
+    if out is not None:
+        check_reports_directory(out)
     if all_or_none(runs):
         stored, comparison = _repeated(runs, allow_invalid)
     else:

@@ -55,10 +55,12 @@ def check_run(directory: Path, command: str, *, overwrite: bool) -> Standing:
 
 
 def check_claims(directory: Path, command: str, *, overwrite: bool) -> None:
-    """The same of `claims.json`. Raises StoreError for `out`."""
+    """The same of `claims.json`. Raises StoreError for `out`, also where a run is kept."""
+    from ..storage.beside_runs import check_reports_directory
     from ..storage.store import StoreError
     from ..storage.whole_file import check_writable
 
+    check_reports_directory(directory)
     path = directory / "claims.json"
     check_writable("out", path)
     if overwrite or not path.exists():

@@ -73,8 +73,11 @@ def history(
     from ..history.series import find_runs
     from ..history.trend import DEFAULT, history_of
     from ..rendering import history_reports
+    from ..storage.beside_runs import check_reports_directory
     from .progress import watching
 
+    if out is not None:
+        check_reports_directory(out)
     if not _LEAST_SIGNIFICANCE <= significance < 1:
         raise ConfigError("significance", significance, f"{_LEAST_SIGNIFICANCE} to less than 1")
     # Each once, by whatever name: twice, it would be judged as two, and harder.

@@ -1,0 +1,31 @@
+"""Where a report of several runs may go: not among what another command keeps and goes on with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import StoreError
+from .store import RESULT_FILE, repeat_directories
+
+
+def check_reports_directory(directory: Path) -> None:
+    """Find out before the work whether its reports may go there. A run's directory, a repeated
+    run's, and those of an ablation, a sweep and a frontier hold nothing but their own files: with
+    another in it, their command would refuse to write there again. Raises StoreError for `out`."""
+    if not directory.exists():
+        return
+    if not directory.is_dir():
+        raise StoreError("out", directory, "is a file; expected a directory")
+    if what := _kept(directory):
+        raise StoreError("out", directory, f"holds {what}; expected another directory for reports")
+
+
+def _kept(directory: Path) -> str:
+    """What is there, in words; nothing of a directory that takes other files."""
+    if (directory / RESULT_FILE).exists():
+        return "a run"
+    if repeat_directories(directory):
+        return "the repeats of a run"
+    if next(directory.glob(f"cells/*/{RESULT_FILE}"), None) is not None:
+        return "the cells of an ablation or a sweep"
+    return "a frontier" if (directory / "frontier.json").exists() else ""
