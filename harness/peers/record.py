@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ...engines.errors import ConfigError
+from ..errors import StoreError, unreadable
+from ..storage.whole_file import writing
 from .base import Started, Variant
 
 RECORD = "rounds.jsonl"
@@ -42,34 +44,57 @@ class Record:
     directory: Path
     conditions: Conditions
 
+    def drop_half_line(self) -> bool:
+        """Cut off what a writer that was killed began of a last line; whether there was any. Raises
+        StoreError for `out`."""
+        if not self._file.is_file():
+            return False
+        with writing("out", self._file), self._file.open("r+b") as file:
+            there = file.read()
+            half = there.rpartition(b"\n")[2]
+            file.truncate(len(there) - len(half))
+        return bool(half)
+
     def turns(self) -> list[Turn]:
-        """In the order they were taken. Raises ConfigError if any was under other conditions."""
-        file = self.directory / RECORD
-        if not file.is_file():
+        """In the order they were taken. Raises ConfigError if any was under other conditions, and
+        StoreError for a line that is no turn."""
+        if not self._file.is_file():
             return []
-        turns: list[Turn] = []
-        for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            lines = self._file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise unreadable("out", self._file, "the rounds of 'llmbench peers'", error) from error
+        return [self._turn(number, line) for number, line in enumerate(lines, start=1)]
+
+    def _turn(self, number: int, line: str) -> Turn:
+        try:
             data = json.loads(line)
-            for name, asked in _as_stored(self.conditions).items():
-                if (there := data.get(name)) != asked:
-                    raise ConfigError(
-                        "out", str(self.directory), f"rounds of {name} {asked}, not {there}"
-                    )
-            turns.append(
-                Turn(
-                    Variant(**data["variant"]),
-                    data["round"],
-                    data["figures"],
-                    Started(**data["started"]),
-                    data["at"],
-                )
+            conditions = {name: data.get(name) for name in _as_stored(self.conditions)}
+            turn = Turn(
+                Variant(**data["variant"]),
+                data["round"],
+                data["figures"],
+                Started(**data["started"]),
+                data["at"],
             )
-        return turns
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            problem = f"has no turn in line {number}; expected the rounds of 'llmbench peers'"
+            raise StoreError("out", self._file, problem) from error
+        for name, asked in _as_stored(self.conditions).items():
+            if (there := conditions[name]) != asked:
+                raise ConfigError(
+                    "out", str(self.directory), f"rounds of {name} {asked}, not {there}"
+                )
+        return turn
 
     def append(self, turn: Turn) -> None:
         line = {**_as_stored(self.conditions), **asdict(turn)}
-        with (self.directory / RECORD).open("a", encoding="utf-8") as file:
+        with self._file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, allow_nan=False) + "\n")
+
+    @property
+    def _file(self) -> Path:
+        return self.directory / RECORD
 
 
 def _as_stored(conditions: Conditions) -> dict[str, object]:

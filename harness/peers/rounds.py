@@ -44,6 +44,8 @@ def take_turns(
     lock: a file that is locked (flock) for each turn, for a machine that is shared. Raises
     ConfigError if the record is of other conditions.
     """
+    if record.drop_half_line():
+        report("the last round was cut off while it was written, and is taken again")
     turns = record.turns()
     held = {(turn.variant, turn.round) for turn in turns}
     earlier = {turn.variant: turn.started for turn in turns}

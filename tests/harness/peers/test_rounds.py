@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from llmbench.engines.errors import ConfigError
+from llmbench.harness.errors import StoreError
 from llmbench.harness.peers.base import ServedModel, Variant
 from llmbench.harness.peers.record import Conditions, Record, Turn
 from llmbench.harness.peers.rounds import Row, take_turns
@@ -148,6 +149,36 @@ def test_rounds_that_do_not_say_their_conditions_are_not_mixed_in(tmp_path: Path
     del line["cores"]
     file.write_text(json.dumps(line) + "\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"rounds of cores \[0, 1\], not None"):
+        measure([FakePeer("a", [])], 1, tmp_path)
+
+
+def test_a_round_that_was_half_written_is_taken_again(tmp_path: Path) -> None:
+    """Known wrong here: of a run that was killed, a traceback was all that came."""
+    measure([FakePeer("a", [])], 2, tmp_path)
+    file = tmp_path / "rounds.jsonl"
+    file.write_bytes(file.read_bytes()[:-40])
+    said: list[str] = []
+    peer = FakePeer("a", [])
+    record = Record(tmp_path, CONDITIONS)
+    take_turns([Row(peer, *peer.variants())], MODEL, jobs, 2, record, said.append)
+    assert said[0] == "the last round was cut off while it was written, and is taken again"
+    assert [turn.round for turn in kept(tmp_path)] == [0, 1]
+
+
+@pytest.mark.parametrize("line", ["{", "[]", "{}", '{"variant": {"engine": 1}}', "\N{BULLET}"])
+def test_another_line_that_is_no_turn_is_refused_and_kept(tmp_path: Path, line: str) -> None:
+    measure([FakePeer("a", [])], 1, tmp_path)
+    file = tmp_path / "rounds.jsonl"
+    file.write_text(file.read_text(encoding="utf-8") + line + "\n", encoding="utf-8")
+    there = file.read_bytes()
+    with pytest.raises(StoreError, match=r"^out: '.*rounds.jsonl' has no turn in line 2; expected"):
+        measure([FakePeer("a", [])], 2, tmp_path)
+    assert file.read_bytes() == there
+
+
+def test_rounds_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "rounds.jsonl").write_bytes(b"\xff\n")
+    with pytest.raises(StoreError, match="is not UTF-8 text; expected the rounds"):
         measure([FakePeer("a", [])], 1, tmp_path)
 
 
