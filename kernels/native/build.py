@@ -92,22 +92,28 @@ def build(target: Target, compiler: tuple[str, ...], directory: Path) -> Path:
     each compiles its own, which is logged, and puts it in place whole. Raises BuildError, or
     OSError where the directory cannot be written.
     """
-    command = (*compiler, *FLAGS, *target.compiler_flags)
-    sources = sorted([*SOURCES.glob("*.cpp"), *SOURCES.glob("*.h")])
-    parts = [path.read_bytes() for path in sources]
-    # A home directory may be shared by machines of several architectures.
-    named = f"{shlex.join(command)} {platform.machine()}".encode()
-    made_from = b"\0".join([*parts, named, _version(compiler)])
-    path = directory / f"kernels-{target.name}-{sha256(made_from).hexdigest()[:16]}.so"
+    path = directory / f"kernels-{target.name}-{digest(target, compiler)}.so"
     if path.exists():
         return path
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory) as scratch:
         made = Path(scratch) / path.name
         log.info("compiling the CPU kernels for %s, once, into %s", target.name, directory)
+        command = _command(target, compiler)
         _run([*command, str(SOURCES / "kernels.cpp"), "-o", str(made)])
         made.replace(path)
     return path
+
+
+def digest(target: Target, compiler: tuple[str, ...]) -> str:
+    """Sixteen hex digits that change with whatever a library is made from: sources, flags, the
+    compiler and its version, the architecture. Raises BuildError where the compiler does not run.
+    """
+    sources = sorted([*SOURCES.glob("*.cpp"), *SOURCES.glob("*.h")])
+    parts = [path.read_bytes() for path in sources]
+    # A home directory may be shared by machines of several architectures.
+    named = f"{shlex.join(_command(target, compiler))} {platform.machine()}".encode()
+    return sha256(b"\0".join([*parts, named, _version(compiler)])).hexdigest()[:16]
 
 
 def find_compiler() -> tuple[str, ...]:
@@ -129,6 +135,10 @@ def find_compiler() -> tuple[str, ...]:
 def cache_directory() -> Path:
     """Beside fetched models: $LLMBENCH_CACHE, or ~/.cache/llmbench."""
     return Path(os.environ.get("LLMBENCH_CACHE") or "~/.cache/llmbench").expanduser() / "kernels"
+
+
+def _command(target: Target, compiler: tuple[str, ...]) -> tuple[str, ...]:
+    return (*compiler, *FLAGS, *target.compiler_flags)
 
 
 def _version(compiler: tuple[str, ...]) -> bytes:

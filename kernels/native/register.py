@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 
 from ..dispatch import CallPredicate
 from ..registry import implements
-from .build import TARGETS, Target
+from .build import TARGETS, Target, digest, find_compiler
 from .library import Native
 
 
@@ -29,7 +29,7 @@ def register(
         native = Native(target)
         implements(
             op,
-            backend=f"native-{target.name}",
+            backend=_backend(target),
             when=native.runs_in(*dtypes),
             priority=target.priority,
             takes=takes,
@@ -37,3 +37,14 @@ def register(
             needs=native.missing,
             emulates=emulates,
         )(make(native))
+
+
+def digests(backends: Iterable[str]) -> dict[str, str]:
+    """What the native ones of these were made from, as `build.digest` has it, by backend."""
+    used = set(backends)
+    targets = [target for target in TARGETS if _backend(target) in used]
+    return {_backend(target): digest(target, find_compiler()) for target in targets}
+
+
+def _backend(target: Target) -> str:
+    return f"native-{target.name}"

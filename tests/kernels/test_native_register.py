@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from llmbench.kernels.native import build
 from llmbench.kernels.native.build import TARGETS
+from llmbench.kernels.native.register import digests
 from llmbench.kernels.registry import OPS, Selection, implementations, prepares
 
 OF_TARGETS = {f"native-{target.name}": target.priority for target in TARGETS}
@@ -47,3 +49,21 @@ def test_a_call_reaches_one_instruction_set_of_each_order_of_weights(op: str) ->
     reached = {one.name for one in Selection(op, implementations(op), prepares(op)).reachable}
     orders = [one.multiplies_bfloat16 for one in TARGETS if f"native-{one.name}" in reached]
     assert len(orders) == len(set(orders)) > 0
+
+
+def test_what_native_implementations_were_made_from_is_told_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without a compiler's run: each instruction set's flags make another digest."""
+    monkeypatch.setattr(build, "_run", lambda _: b"c++ 1")
+    monkeypatch.setenv("CXX", "c++")
+    found = digests(["native-avx2", "pytorch", "native-generic", "native-avx2"])
+    assert set(found) == {"native-avx2", "native-generic"}
+    assert len(set(found.values())) == 2
+    monkeypatch.setattr(build, "_run", lambda _: b"c++ 2")
+    assert not set(found.values()) & set(digests(found).values())
+
+
+def test_where_none_is_native_no_compiler_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert digests(["pytorch", "reference"]) == {}

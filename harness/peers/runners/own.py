@@ -17,6 +17,8 @@ def load(settings: Mapping[str, Any]) -> Loaded:
     from ....engines.config import engine_config
     from ....engines.models.catalogue import resolve_model
     from ....engines.resolve import resolve
+    from ....kernels.native.register import digests
+    from ...machine.environment import package_version
 
     torch.set_num_threads(settings["threads"])
     files = resolve_model(settings["model"])
@@ -43,7 +45,12 @@ def load(settings: Mapping[str, Any]) -> Loaded:
         ]
 
     kernels = ", ".join(f"{op} {name}" for op, name in sorted(loaded.kernels.items()))
-    return Loaded(generate, {"torch": torch.__version__}, f"{config.dtype}; {kernels}")
+    versions = {
+        "llmbench": package_version("llmbench") or "not installed",
+        "torch": torch.__version__,
+        **digests(loaded.kernels.values()),
+    }
+    return Loaded(generate, versions, f"{config.dtype}; {kernels}")
 
 
 if __name__ == "__main__":
