@@ -34,7 +34,8 @@ def words_of(field: str, text: str) -> list[str]:
 
 def words_of_mapping(field: str, options: Mapping[str, Any]) -> list[str]:
     """`{engine: paged, kernel: [a, b], verify-kernels: true}` as a command line has it; false is
-    `--no-…`, or left out of a flag that has none, and so is null."""
+    `--no-…`, or left out of a flag that has none, and so is null. Raises ConfigError for `field`,
+    also for a list where an option has one value."""
     words: list[str] = []
     for name, value in options.items():
         option = "--" + str(name).replace("_", "-")
@@ -46,21 +47,34 @@ def words_of_mapping(field: str, options: Mapping[str, Any]) -> list[str]:
         elif isinstance(value, Mapping):
             raise ConfigError(field, f"{name}: {value}", "a text, a number, true, false or a list")
         else:
+            if isinstance(value, list) and _has_one_value(option):
+                raise ConfigError(field, f"{name}: {value}", "one value: a command line has one")
             many = value if isinstance(value, list) else [value]
             words.extend(f"{option}={one}" for one in many)
     return words
 
 
 def _is_alone(option: str) -> bool:
-    """Whether it is a flag of a run that is false where it is not given, and has no `--no-…`."""
-    for one in _parser(with_run_options()(_nothing)).params:
-        if option in one.opts:
-            return getattr(one, "is_flag", False) and not one.secondary_opts
-    return False
+    """Whether it is a flag that is false where it is not given, and has no `--no-…`."""
+    one = _declared(option)
+    return one is not None and getattr(one, "is_flag", False) and not one.secondary_opts
 
 
-def _nothing(settings: RunConfig) -> None:
-    """A command that takes the options of a run."""
+def _has_one_value(option: str) -> bool:
+    """Of several, a command line would take the last and say nothing."""
+    one = _declared(option)
+    return one is not None and not one.multiple
+
+
+def _declared(option: str) -> Any:
+    """Click's option of that name, of a run or of a simulated one's machine; None if none has it:
+    that is for the command to refuse."""
+    params = _parser(with_run_options()(with_machine_options(_nothing))).params
+    return next((one for one in params if option in one.opts), None)
+
+
+def _nothing(settings: RunConfig, machine: MachineOf) -> None:
+    """A command that takes the options of a run and of a machine."""
 
 
 def read_mapping(field: str, path: Path) -> dict[str, Any]:

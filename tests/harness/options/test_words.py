@@ -39,3 +39,17 @@ def test_a_flag_that_has_no_negative_is_left_out_where_it_is_false(
     assert run_settings(found, "a").verify_kernels is bool(said)
     # Another's name stays, for the command to refuse.
     assert words_of_mapping("a", {"verfy-kernels": False}) == ["--no-verfy-kernels"]
+
+
+@pytest.mark.parametrize("name", ["num-requests", "num_requests", "tensor-parallel"])
+def test_a_list_where_an_option_has_one_value_is_refused(name: str) -> None:
+    """Known wrong here: the last was taken, and nothing said of the others."""
+    with pytest.raises(ConfigError, match=rf"^options: '{name}: \[1, 2\]' is not .* one value"):
+        words_of_mapping("options", {name: [1, 2]})
+
+
+def test_a_list_is_an_option_that_is_given_more_than_once() -> None:
+    kernels = ["linear=pytorch", "rope=pytorch"]
+    found = words_of_mapping("options", {"kernel": kernels})
+    assert found == ["--kernel=linear=pytorch", "--kernel=rope=pytorch"]
+    assert run_settings(found, "options").engine.force_kernels == tuple(kernels)
