@@ -34,8 +34,8 @@ def config_file(name: str) -> Path:
     """Of a name of `known_shapes`, a directory with a config.json, such a file, or a hub id
     org/name.
 
-    Of a hub id only config.json is fetched, if it is not in the hub's cache. Raises ConfigError for
-    an unknown name, with the nearest spelling.
+    Of a hub id config.json is fetched, if it is not in the hub's cache, with what may say beside it
+    how the model is quantised. Raises ConfigError for an unknown name, with the nearest spelling.
     """
     if name.lower() in known_shapes():
         return shape_file(name)
@@ -83,7 +83,9 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def _hub_config(name: str) -> Path:
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import snapshot_download
+
+    from ..quantization.checkpoints.settings import SETTINGS_FILES
 
     with fetching(name):
-        return Path(hf_hub_download(name, CONFIG_FILE))
+        return Path(snapshot_download(name, allow_patterns=list(SETTINGS_FILES))) / CONFIG_FILE

@@ -18,6 +18,7 @@ MODELOPT_FILE = "hf_quant_config.json"
 # AutoGPTQ's and GPTQModel's; AutoAWQ's, which some publish under AutoGPTQ's name.
 GPTQ_FILE, AWQ_FILE = "quantize_config.json", "quant_config.json"
 _BESIDE = (GPTQ_FILE, AWQ_FILE, MODELOPT_FILE)
+SETTINGS_FILES = (CONFIG_FILE, *_BESIDE)
 
 # What AutoAWQ calls the fields that others have, too.
 _AWQ_NAMES = {"bits": "w_bit", "group_size": "q_group_size"}

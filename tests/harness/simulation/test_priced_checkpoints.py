@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 from llmbench.engines.cost.roofline import Roofline
 from llmbench.engines.cost.shapes import shape_file
@@ -104,6 +106,43 @@ def test_a_checkpoint_is_priced_alike_however_it_is_named(
     assert prepared.cost.work.linear_bytes == 32 * FOUR_BITS * (ATTENTION + MLP)
     with pytest.raises(ConfigError, match="quant: 'none' is not allowed; expected auto or gptq"):
         prepare_simulation(config(name, quant="none"), Machine("h100"))
+
+
+@pytest.mark.parametrize(
+    ("file", "settings"),
+    [
+        ("quantize_config.json", {"bits": 4, "group_size": 128}),
+        ("hf_quant_config.json", {"quantization": {"quant_algo": "FP8"}}),
+        ("", {}),
+    ],
+    ids=["AutoGPTQ's", "ModelOpt's", "not quantised"],
+)
+def test_what_a_hub_id_says_beside_its_config_is_fetched_too(
+    file: str, settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Known wrong here: config.json alone was, and such a checkpoint priced in 16 bits."""
+    hub, snapshot = tmp_path / "hub", tmp_path / "snapshot"
+    hub.mkdir()
+    (hub / "config.json").write_text(shape_file("llama-3-8b").read_text())
+    (hub / "model.safetensors").write_bytes(b"weights")
+    if file:
+        (hub / file).write_text(json.dumps(settings))
+
+    def snapshot_download(name: str, *, allow_patterns: list[str]) -> str:
+        assert name == "some/llama"
+        snapshot.mkdir(exist_ok=True)
+        for path in hub.iterdir():
+            if any(fnmatch(path.name, pattern) for pattern in allow_patterns):
+                (snapshot / path.name).write_bytes(path.read_bytes())
+        return str(snapshot)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    found, here = (
+        prepare_simulation(config(name), Machine("h100")) for name in ("some/llama", str(hub))
+    )
+    assert found.weights == here.weights
+    assert (found.engine.quant == "none") is not bool(file)
+    assert {path.name for path in snapshot.iterdir()} == {"config.json", file} - {""}
 
 
 def test_a_quantised_config_by_another_name_needs_a_method(tmp_path: Path) -> None:
