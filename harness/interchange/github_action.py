@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..comparison.alike import of_window
 from ..comparison.quantities import QUANTITIES, Quantity
 from ..metrics.base import Better
 from ..storage.store import StoredRun
@@ -37,11 +38,14 @@ def to_github_action(run: StoredRun, better: Better) -> list[dict[str, Any]]:
 
 def _entry(run: StoredRun, quantity: Quantity, value: float) -> dict[str, Any]:
     result = run.result
+    # Ramp and drain make it worse, which a chart of runs must not show as a regression unsaid.
+    whole = of_window(quantity) and not result.window.steady
+    over = f", over {result.window.method}" if whole else ""
     entry: dict[str, Any] = {
         "name": f"{result.label}: {quantity.name}",
         "unit": quantity.unit,
         "value": value,
-        "extra": f"workload {result.workload.name}, run {result.run_id}, {quantity.kind}",
+        "extra": f"workload {result.workload.name}, run {result.run_id}, {quantity.kind}{over}",
     }
     metric = result.metrics.get(quantity.id)
     # The spread of one run's requests, which is not how sure the number is.

@@ -18,7 +18,7 @@ from llmbench.harness.errors import InvalidRun
 from llmbench.harness.interchange import FORMATS, export
 from llmbench.harness.interchange.github_action import SHOWN
 from llmbench.harness.rendering import run_reports
-from llmbench.harness.result import Target
+from llmbench.harness.result import Target, Window
 from llmbench.harness.run.record import RequestRecord, RequestStatus
 from llmbench.harness.storage.store import StoredRun, write_run
 
@@ -221,6 +221,24 @@ def test_github_action_has_a_file_for_each_direction() -> None:
     assert {"paged: output_throughput.window"} <= {one["name"] for one in bigger}
     assert not set(by_name) & {one["name"] for one in bigger}
     assert all(set(one) <= {"name", "unit", "value", "range", "extra"} for one in smaller + bigger)
+
+
+def test_github_action_is_told_of_a_rate_that_has_no_steady_window() -> None:
+    """Known wrong here: one that ramp and drain lower stood beside steady ones, alike."""
+    run = hand_run()
+    steady = replace(
+        run,
+        result=run.result.model_copy(
+            update={"window": Window(start_s=1.0, end_s=2.0, method="MSER-5", steady=True)}
+        ),
+    )
+    assert not run.result.window.steady
+    said = ", over the whole run, since fewer than 10 requests ended"
+    for form, some in (("github-action", set()), ("github-action-bigger", {"window"})):
+        of_whole = {one["name"] for one in exported(form, run) if said in one["extra"]}
+        assert {name.rpartition(".")[2] for name in of_whole} == some
+        assert all("whole run" not in one["extra"] for one in exported(form, steady))
+    assert len(of_whole) > 2
 
 
 def test_csv_has_a_row_a_number_and_no_formulas() -> None:
