@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from .drafts import draft_name, held
@@ -28,5 +29,9 @@ def put_in_place(fresh: Path, directory: Path, *, replaces: bool) -> None:
 
 def put_beside(fresh: Path, directory: Path) -> Path:
     """Under the first name that is free, with a number at its end. Raises OSError."""
-    places = (directory.with_name(f"{directory.name}-{number}") for number in itertools.count(2))
-    return fresh.replace(next(place for place in places if not place.exists()))
+    return fresh.replace(next(place for place in numbered_places(directory) if not place.exists()))
+
+
+def numbered_places(directory: Path) -> Iterator[Path]:
+    """`NAME-2`, `NAME-3`, … without end."""
+    return (directory.with_name(f"{directory.name}-{number}") for number in itertools.count(2))

@@ -17,7 +17,7 @@ from ..tables.requests import LATER_REQUEST_COLUMNS, REQUEST_COLUMNS
 from ..tables.steps import LATER_STEP_COLUMNS, STEP_COLUMNS
 from .drafts import draft, is_draft, remove_abandoned, turn_in
 from .json_text import not_finite
-from .placing import put_beside, put_in_place
+from .placing import numbered_places, put_beside, put_in_place
 from .settings import completed
 from .whole_file import check_utf8, nearest_existing, text_file, write_whole, writing
 
@@ -122,8 +122,9 @@ def write_run(
     what a writer that was killed left beside it is removed.
 
     reports: text by file name. stood: what may be replaced, by what is no less of a result: one
-    that was cut short is kept beside one that is whole, numbered, and so is one that is not valid
-    beside a valid one; None: whatever run stands there, by any. Returns where it is. Raises
+    that was cut short is kept beside one that is whole, numbered, in place of the part that the
+    same command left so before, and so is one that is not valid beside a valid one, in place of
+    nothing; None: whatever run stands there, by any. Returns where it is. Raises
     StoreError for `out`, leaving what was there as it was, and PlaceTaken if anything but `stood`
     is there, with the run beside it.
     """
@@ -138,7 +139,7 @@ def write_run(
                 if stood is not None and not _still(directory, stood):
                     raise PlaceTaken(directory, put_beside(fresh, directory))
                 if stood is not None and _worth(result) < _worth_there(directory):
-                    stored = put_beside(fresh, directory)
+                    stored = _put_beside(fresh, directory, result)
                 else:
                     is_there = (directory / RESULT_FILE).exists()
                     put_in_place(fresh, directory, replaces=is_there)
@@ -274,6 +275,30 @@ def _still(directory: Path, stood: Standing) -> bool:
     except StoreError:
         return False
     return standing(directory) == stood
+
+
+def _put_beside(fresh: Path, directory: Path, result: Result) -> Path:
+    """Numbered; in the place of an earlier part, if this is one, too. Raises OSError."""
+    for part in numbered_places(directory):
+        if not part.exists():
+            break
+        if _is_earlier_part(part, result):
+            put_in_place(fresh, part, replaces=True)
+            return part
+    return put_beside(fresh, directory)
+
+
+def _is_earlier_part(directory: Path, result: Result) -> bool:
+    """Whether a run that the command of this one left there and both were cut short, with nothing
+    of anybody else's in its directory."""
+    try:
+        check_out(directory)
+        there = read_result(directory / RESULT_FILE)
+    except StoreError:
+        return False
+    command = result.config.get("command")
+    same = bool(command) and there.config.get("command") == command
+    return same and there.status == result.status == "partial"
 
 
 def _worth(result: Result) -> int:

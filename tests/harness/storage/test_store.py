@@ -145,6 +145,47 @@ def test_a_run_is_replaced_by_none_that_is_less_of_a_result(
     assert len(list(tmp_path.iterdir())) == 1 + (not replaced)
 
 
+def _cut_short(run: StoredRun, run_id: str, command: str) -> Result:
+    config = run.result.config | {"command": command}
+    return _ended(run, run_id, "partial", True).model_copy(update={"config": config})
+
+
+@pytest.mark.parametrize("command", ["llmbench run", "llmbench run --quant awq", ""])
+def test_of_parts_that_one_command_leaves_beside_a_whole_run_the_last_is_kept(
+    tmp_path: Path, run: StoredRun, command: str
+) -> None:
+    """They were numbered on, each time that Ctrl-C was pressed."""
+    place = tmp_path / "run"
+    write_run(place, _ended(run, "whole", "complete", True), run.requests, run.steps, {})
+    for run_id, of in (("first", "llmbench run"), ("second", command)):
+        later = _cut_short(run, run_id, of)
+        stored = write_run(place, later, run.requests, run.steps, {}, standing(place))
+        assert load_run(stored).result.run_id == run_id
+    replaced = command == "llmbench run"
+    names = {"run", "run-2"} if replaced else {"run", "run-2", "run-3"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+@pytest.mark.parametrize("kept", ["a finished run", "a file of somebody's", "no run"])
+def test_beside_a_whole_run_nothing_but_a_part_is_replaced(
+    tmp_path: Path, run: StoredRun, kept: str
+) -> None:
+    place, beside = tmp_path / "run", tmp_path / "run-2"
+    write_run(place, _ended(run, "whole", "complete", True), run.requests, run.steps, {})
+    part = _cut_short(run, "first", "llmbench run")
+    if kept == "no run":
+        beside.mkdir()
+    else:
+        there = part.model_copy(update={"status": "complete"}) if "run" in kept else part
+        write_run(beside, there, run.requests, run.steps, {})
+    if "file" in kept:
+        (beside / "notes.txt").write_text("mine")
+    before = sorted(beside.iterdir())
+    stored = write_run(place, part, run.requests, run.steps, {}, standing(place))
+    assert stored == (tmp_path / "run-3").resolve()
+    assert sorted(beside.iterdir()) == before
+
+
 def _ended(run: StoredRun, run_id: str, status: str, valid: bool) -> Result:
     validity = run.result.validity.model_copy(update={"valid": valid})
     return _named(run, run_id).model_copy(update={"status": status, "validity": validity})
