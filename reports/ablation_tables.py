@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from . import glossary
 from .ablation_model import Ablation, AblationCell, AblationEffect, AblationResponse
 from .effect_text import effect_text, response_label
-from .format import ABSENT, number, percent, scale_of, seconds
+from .format import ABSENT, number, percent, rounded_percent, scale_of, seconds
 from .model import Cell, Table, Tone
 from .tables import table
 
@@ -258,7 +258,7 @@ def _needs_unit(response: AblationResponse) -> bool:
 
 
 def _whole(share: float) -> str:
-    return f"{round(100 * share)} %".replace("-", "\u2212")
+    return rounded_percent(share).replace("-", "\u2212")
 
 
 def _name(cell: AblationCell) -> str:

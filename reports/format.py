@@ -124,6 +124,13 @@ def percent(share: float | None) -> str:
     return quantity(share, "share")
 
 
+def rounded_percent(share: float, digits: int = 0, *, signed: bool = False) -> str:
+    """A share to so many digits behind the point, in a sentence or a column of such: (0.0321, 1) ->
+    "3.2 %", or signed "+3.2 %"."""
+    value = round(100 * share, digits) + 0.0  # no "-0 %"
+    return f"{value:{'+' if signed else ''}.{digits}f} %"
+
+
 def duration(value: float | None) -> str:
     """A stretch of time a person waits: "48.2 s", "12 min 5 s"."""
     if value is None or not is_present(value) or value < 120:

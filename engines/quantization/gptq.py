@@ -103,7 +103,9 @@ class _TrueSequential:
             reason = f"has inputs that cannot be calibrated on: {error}"
             raise ModelError("model", f"layer {self._layer.index} {names[0]}", reason) from error
         if solved.damping > DAMPING:
-            self.notes.append(f"{names[0]}: damped by {solved.damping:.0%}, not {DAMPING:.0%}")
+            self.notes.append(
+                f"{names[0]}: damped by {100 * solved.damping:.0f} %, not {100 * DAMPING:.0f} %"
+            )
         rows = [len(self._layer.tensors[f"{name}.weight"]) for name in names]
         parts = zip(
             names,

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any
 
 from ...engines.errors import ConfigError
+from ...reports.format import rounded_percent
 from ...reports.tails import samples_needed
 from ..comparison.evidence import ERROR_RATE
 from ..comparison.quantities import Quantity
@@ -221,7 +222,8 @@ def _works_when_it_should_wait(trials: Trials) -> str:
     share = trials.idle_share
     if share <= MOST_IDLE_SHARE:
         return ""
-    return f"the side that waits used {share:.0%} of a processor while the other was measured"
+    used = rounded_percent(share)
+    return f"the side that waits used {used} of a processor while the other was measured"
 
 
 def _sized(

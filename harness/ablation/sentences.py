@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ...reports.comparison_tables import ratio_text
 from ...reports.effect_text import effect_text, response_label
-from ...reports.format import number, percent, plural, seconds
+from ...reports.format import number, percent, plural, rounded_percent, seconds
 from ...reports.glossary import change_text, setting_text
 from .contrasts import Change, Contrast
 from .design import Cell
@@ -172,7 +172,7 @@ def _through(
         part = max(explanation.shares, key=lambda one: explanation.shares[one])
         return (
             "no mechanism accounts for half of it; the most is "
-            f"{PART_NAMES[part]}, {_whole(explanation.shares[part])}"
+            f"{PART_NAMES[part]}, {rounded_percent(explanation.shares[part])}"
         )
     change = math.log(spread.value) if response.scale == "ratio" else spread.value
     return "; and ".join(
@@ -210,7 +210,7 @@ def _interference(seen: _Seen, response: Response) -> str:
     if response.name.startswith("ttft."):
         which = "a first token" if response.name == "ttft.mean" else _SLOW_FIRST
         return f"{seen.part('others_prefill', response)} to {which}"
-    spanned = " → ".join(_whole(share) for share in seen.of("spanned_share"))
+    spanned = " → ".join(rounded_percent(share) for share in seen.of("spanned_share"))
     if response.name == "itl.p99":
         worst = seen.part("others_prefill", response)
         return f"{worst} to the slowest 1 % of tokens and stand before {spanned} of all"
@@ -226,7 +226,7 @@ def _queue(seen: _Seen, response: Response) -> str:
 
 def _of_it(share: float) -> str:
     """How much of the effect; far above all of it, other parts worked against this one."""
-    return f"({_whole(share)} of it)" if share <= MOST_SHARE else "(partly offset)"
+    return f"({rounded_percent(share)} of it)" if share <= MOST_SHARE else "(partly offset)"
 
 
 def _decode(change: float, of_it: str, seen: _Seen) -> str:
@@ -247,7 +247,7 @@ def _why_queue(seen: _Seen) -> str:
     by_pace = -shorter * math.log(seen.residence)
     open_before, open_after = (1 - share for share in seen.of("closed_share"))
     if shorter * (open_after - open_before) >= BLOCKED:
-        shares = " → ".join(_whole(share) for share in seen.of("closed_share"))
+        shares = " → ".join(rounded_percent(share) for share in seen.of("closed_share"))
         return (
             "because a batch stays closed until its longest member ends (others wait for that "
             f"{shares} of the time)"
@@ -277,7 +277,7 @@ def _places(seen: _Seen) -> str:
     blocked = seen.of("blocked_share")
     if max(blocked) < QUEUE_BLOCKED:
         return text
-    shares = " → ".join(_whole(share) for share in blocked)
+    shares = " → ".join(rounded_percent(share) for share in blocked)
     return f"{text} (others wait for memory {shares} of the time)"
 
 
@@ -312,8 +312,4 @@ def _sides(pair: tuple[float, float]) -> str:
     return f"{seconds(before)} → {seconds(after)}"
 
 
-def _whole(share: float) -> str:
-    return f"{round(100 * share)} %"
-
-
-_SLOW_FIRST = f"the slowest {_whole(TAIL_SHARE)}"
+_SLOW_FIRST = f"the slowest {rounded_percent(TAIL_SHARE)}"

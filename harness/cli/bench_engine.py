@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...engines.quantization.methods import quant_of
+from ...reports.format import rounded_percent
 from ..options.run import with_run_options
 from .console import TerminalConsole, foreign
 from .exits import Exit, say, say_text
@@ -121,7 +122,7 @@ def _kernels_table(result: CaseResult) -> Table:
         table.add_row(
             foreign(one.name[:_NAME_SHOWN]),
             f"{1e3 * one.seconds:.3f}",
-            f"{one.seconds / all_s:.0%}",
+            rounded_percent(one.seconds / all_s),
             f"{one.calls:.0f}",
             f"{1e6 * one.seconds / one.calls:.1f}",
         )
@@ -152,7 +153,7 @@ def _print(result: EngineBench) -> None:
             one.case.name,
             f"{one.tokens_per_s:.0f}",
             *(f"{1e3 * value:.2f}" for value in (one.median_s, one.best_s, one.floor_s)),
-            f"{one.share_of_floor:.0%}",
+            rounded_percent(one.share_of_floor),
             one.bound,
             f"{one.bytes_moved / 1e6:.0f}",
             f"{one.bytes_per_s / 1e9:.1f}",

@@ -63,6 +63,8 @@ def calibrate(
 def _print_errors(made: Calibration) -> None:
     from rich.table import Table
 
+    from ...reports.format import rounded_percent
+
     console = TerminalConsole()
     console.print(f"[bold]{foreign(made.model)}[/] on {foreign(made.machine)}: {made.steps} steps")
     table = Table(
@@ -74,9 +76,9 @@ def _print_errors(made: Calibration) -> None:
         table.add_row(
             phase,
             str(error.steps),
-            f"{error.median:.1%}",
-            f"{error.p90:.1%}",
-            f"{error.bias:+.1%}",
+            rounded_percent(error.median, 1),
+            rounded_percent(error.p90, 1),
+            rounded_percent(error.bias, 1, signed=True),
         )
     console.print(table)
 
@@ -84,7 +86,7 @@ def _print_errors(made: Calibration) -> None:
 def _print_held(held: Sequence[Held]) -> None:
     from rich.table import Table
 
-    from ...reports.format import scale_of
+    from ...reports.format import rounded_percent, scale_of
     from ..comparison.quantities import find_quantity
 
     table = Table("a run it has not seen", "measured", "simulated", "error", box=None)
@@ -93,7 +95,7 @@ def _print_held(held: Sequence[Held]) -> None:
     for one in held:
         scale = scale_of(find_quantity("check", one.quantity).unit, (one.measured, one.predicted))
         values = (scale.quantity(one.measured), scale.quantity(one.predicted))
-        table.add_row(one.quantity, *values, f"{one.error:+.1%}")
+        table.add_row(one.quantity, *values, rounded_percent(one.error, 1, signed=True))
     console = TerminalConsole()
     console.print()
     console.print(table)

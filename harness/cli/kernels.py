@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...kernels.errors import KernelError
+from ...reports.format import rounded_percent
 from . import kernels_bench
 from .console import TerminalConsole, foreign
 from .exits import Exit, say
@@ -182,7 +183,7 @@ def _print_trial(trial: Trial, verdicts: list[Verdict], bad: list[Verdict]) -> N
     if trial.interpreted:
         said.append("interpreted")
     if taken and not bad:
-        said.append(f"error {max(one.error for one in taken):.0%} of what is allowed")
+        said.append(f"error {rounded_percent(max(one.error for one in taken))} of what is allowed")
     console.print(
         f"{mark} {trial.spec.op:30} {foreign(trial.implementation.name):20} {dtype:9} "
         f"{', '.join(said)}"

@@ -223,6 +223,7 @@ def _print(prepared: Prepared, made: Quantized) -> None:
     from rich.table import Table
 
     from ...engines.quantization.methods import find_method
+    from ...reports.format import rounded_percent
 
     console = TerminalConsole()
     if made.report:
@@ -231,7 +232,7 @@ def _print(prepared: Prepared, made: Quantized) -> None:
         for column in table.columns[:4]:
             column.justify = "right"
         for layer in made.report:
-            share = f"{layer.loss / layer.rtn_loss:.0%}" if layer.rtn_loss else "-"
+            share = rounded_percent(layer.loss / layer.rtn_loss) if layer.rtn_loss else "-"
             losses = (f"{layer.loss:.3g}", f"{layer.rtn_loss:.3g}")
             table.add_row(str(layer.layer + 1), *losses, share, foreign(layer.note))
         console.print("mean squared error of each layer's output")

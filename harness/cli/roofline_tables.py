@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...engines.cost.published import Comparison
+from ...reports.format import rounded_percent
 
 
 def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
@@ -19,11 +20,11 @@ def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
             "|---|---|---|---|---|---|",
         ]
         for made in part.predictions:
-            row = made.row
+            row, error = made.row, rounded_percent(made.error, 1, signed=True)
             lines.append(
                 f"| {row.input_tokens} / {row.output_tokens} | {made.batch} "
                 f"| {row.tokens_per_s:,.0f} | {made.predicted_tokens_per_s:,.0f} "
-                f"| {made.error:+.1%} | {'fitted' if made.fitted else 'predicted'} |"
+                f"| {error} | {'fitted' if made.fitted else 'predicted'} |"
             )
         lines.append("")
     return "\n".join(lines)

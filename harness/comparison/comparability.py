@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from ...reports.facts import NOT_SAID, UNKNOWN
-from ...reports.format import listed
+from ...reports.format import listed, rounded_percent
 from ..result import Result
 from ..storage.settings import setting_of
 from ..storage.store import StoredRun
@@ -112,8 +112,9 @@ def launches(names: Sequence[str], results: Sequence[Result]) -> list[str]:
         return []
     (most, often), (least, seldom) = max(shares), min(shares)
     return [
-        f"{often} replayed {most:.0%} of its steps as graphs and {seldom} {least:.0%}: what the "
-        "host takes to launch the others is in their difference, whatever planned them"
+        f"{often} replayed {rounded_percent(most)} of its steps as graphs and {seldom} "
+        f"{rounded_percent(least)}: what the host takes to launch the others is in their "
+        "difference, whatever planned them"
     ]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ...reports import tables
+from ...reports.format import rounded_percent
 from ...reports.frontier_model import (
     PERPLEXITY,
     THROUGHPUT,
@@ -195,7 +196,7 @@ def _notes(
         spread = max(max(line.spreads) for line in steps.lines)
         notes.append(
             "speed-ups over the first method are of steps taken in turns, and two passes differ by "
-            f"up to {spread:.0%}; times are the shortest of both"
+            f"up to {rounded_percent(spread)}; times are the shortest of both"
         )
     return tuple(dict.fromkeys(notes))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...reports.format import batch_size
+from ...reports.format import batch_size, rounded_percent
 from ...reports.frontier_model import Crossing
 from .methods import PLAIN, says
 from .turning import Curve
@@ -43,7 +43,8 @@ def unsteady(method: Curve, other: Curve, most: float) -> str:
     spread = max(*method.spreads, *other.spreads)
     if spread <= most:
         return ""
-    return f" Two passes over these steps differ by up to {spread:.0%}: do not rely on it."
+    differ = f"differ by up to {rounded_percent(spread)}"
+    return f" Two passes over these steps {differ}: do not rely on it."
 
 
 def why(
@@ -60,8 +61,8 @@ def why(
     text = [
         f"At batch {batch}, {name} moves {fewer:.2f} times the bytes of {_name(against)} and takes "
         f"{theirs.speed_up[0] / ours.speed_up[0]:.2f} times as long; its shortest step reaches "
-        f"{ours.reached_bytes_per_s / bytes_per_s:.0%} of the machine's bandwidth and "
-        f"{_name(against)}'s {theirs.reached_bytes_per_s / bytes_per_s:.0%}."
+        f"{rounded_percent(ours.reached_bytes_per_s / bytes_per_s)} of the machine's bandwidth and "
+        f"{_name(against)}'s {rounded_percent(theirs.reached_bytes_per_s / bytes_per_s)}."
     ]
     ours_flops, theirs_flops = ours.reached_flops_per_s, theirs.reached_flops_per_s
     if ours_flops is not None and theirs_flops is not None:

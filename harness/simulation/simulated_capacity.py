@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...engines.errors import ConfigError, MissingError
+from ...reports.format import rounded_percent
 from ...workloads.scaled import (
     Arriving,
     arrival_rate_per_s,
@@ -241,7 +242,9 @@ class _Trials:
         kept = self._nearest.get(holds)
         if kept is None or (rate_per_s > kept[0] if holds else rate_per_s < kept[0]):
             self._nearest[holds] = (rate_per_s, made, seen)
-        self.told = f"{self._prepared.config.label}: {share:.2%} keep the SLO at {name}; "
+        self.told = (
+            f"{self._prepared.config.label}: {rounded_percent(share, 2)} keep the SLO at {name}; "
+        )
         return share
 
     def served(self, rate_per_s: float) -> tuple[PreparedSimulation, Observation]:

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...engines.errors import ConfigError
+from ...reports.format import rounded_percent
 from ...workloads.scaled import Arriving, requests_per_session
 from ..rate_search.beside import beside
 from ..rate_search.bracket import HIGHEST_RATE_PER_S, check_search, find_capacity
@@ -64,11 +65,11 @@ class SaturationGoal:
         """What it is to follow, in words."""
         ends = (
             f"{arriving} end as fast as they come: after the first quarter of a run, those in the "
-            f"system grow by no more than {1 - KEPT_UP:.0%} of those that come"
+            f"system grow by no more than {rounded_percent(1 - KEPT_UP)} of those that come"
         )
         if self.attainment is None:
             return ends
-        return f"{100 * self.attainment:.4g}% of the requests keep the SLO, and {ends}"
+        return f"{100 * self.attainment:.4g} % of the requests keep the SLO, and {ends}"
 
 
 @dataclass(frozen=True)

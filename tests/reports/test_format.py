@@ -15,6 +15,7 @@ from llmbench.reports.format import (
     percent,
     plural,
     quantity,
+    rounded_percent,
     scale_of,
     scale_of_typical,
     seconds,
@@ -185,3 +186,20 @@ def test_parts_have_the_decimals_of_their_whole(
     whole: float, parts: list[float], shown: list[str]
 ) -> None:
     assert addends(whole, parts) == shown
+
+
+@pytest.mark.parametrize(
+    ("share", "digits", "signed", "text"),
+    [
+        (0.0321, 0, False, "3 %"),
+        (0.0321, 1, False, "3.2 %"),
+        (0.0321, 1, True, "+3.2 %"),
+        (-0.0321, 1, True, "-3.2 %"),
+        (-0.001, 0, False, "0 %"),
+        (1, 2, False, "100.00 %"),
+    ],
+)
+def test_a_share_of_as_many_digits_as_those_beside_it(
+    share: float, digits: int, signed: bool, text: str
+) -> None:
+    assert rounded_percent(share, digits, signed=signed) == text

@@ -117,7 +117,7 @@ def test_an_slo_that_is_varied_is_kept_by_a_search(
         main(["sweep", *asked, "--quiet", "--", *words])
     assert left.value.code == 3, capsys.readouterr().err
     report = (out / "sweep.md").read_text()
-    assert "90% of the requests keep the SLO" in report
+    assert "90 % of the requests keep the SLO" in report
     assert "a name of words.yaml' --max-input-len 512" in report, "to be typed again, it is quoted"
 
 

@@ -42,8 +42,8 @@ def replaying(replayed: int | None, steps: int = 200) -> Result:
 @pytest.mark.parametrize(
     ("replayed", "told"),
     [
-        ((190, 60, 100), ["a replayed 95% of its steps as graphs and b 30%"]),
-        ((190, 0, None), ["a replayed 95% of its steps as graphs and b 0%"]),
+        ((190, 60, 100), ["a replayed 95 % of its steps as graphs and b 30 %"]),
+        ((190, 0, None), ["a replayed 95 % of its steps as graphs and b 0 %"]),
         ((190, 175, 180), []),
         # A host computes, and launches nothing.
         ((None, None, None), []),

@@ -93,7 +93,7 @@ def test_passes_that_differ_decide_nothing() -> None:
     slower = beside(machine("awq", 20, rate=10.0, slower=1.5), steady.passes[0])
     busy = replace(steady, passes=(*steady.passes, slower))
     found = frontier_steps(busy, BITS)
-    assert found.turning_points[0].sentence.endswith("differ by up to 50%: do not rely on it.")
+    assert found.turning_points[0].sentence.endswith("differ by up to 50 %: do not rely on it.")
     assert "rely" not in frontier_steps(steady, BITS).turning_points[0].sentence
     assert set(batch_1(busy)) == {"none"}
 
@@ -116,5 +116,5 @@ def test_a_claim_at_batch_1_needs_steady_passes_there_alone() -> None:
     ]
     measured = BatchSteps({}, (none, awq, replace(awq, steps=tuple(decodes))))
     found = frontier_steps(measured, BITS)
-    assert found.turning_points[0].sentence.endswith("differ by up to 50%: do not rely on it.")
+    assert found.turning_points[0].sentence.endswith("differ by up to 50 %: do not rely on it.")
     assert batch_1(measured)["awq"].speed_up == pytest.approx(8.1 / 2.1)

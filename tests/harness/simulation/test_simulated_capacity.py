@@ -173,7 +173,9 @@ def test_progress_says_which_share_is_of_which_rate() -> None:
         assert before is not None
         assert f"keep the SLO at {before[1]}; " in after
     said = {trial.rate_per_s: trial.attained for trial in found.search.trials}
-    assert told.stages[1].startswith(f"paged: {said[1.0]:.2%} keep the SLO at 1 requests/s; ")
+    assert told.stages[1].startswith(
+        f"paged: {100 * said[1.0]:.2f} % keep the SLO at 1 requests/s; "
+    )
 
 
 def test_engines_that_serve_alike_cannot_be_told_apart() -> None:
