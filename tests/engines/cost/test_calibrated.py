@@ -118,7 +118,7 @@ def test_errors_are_of_steps_the_fit_did_not_see() -> None:
 def test_pricing_is_the_coefficients_times_what_explains_a_step() -> None:
     """The fast path against the definition."""
     calibration = fit(measure(400, 13, noise=0.05))
-    cost, draw = CalibratedCost(calibration), random.Random()
+    cost, draw = CalibratedCost(calibration), random.Random(random.randrange(2**32))
     for _ in range(200):
         work = draw_work(draw)
         for part, features in PART_FEATURES.items():

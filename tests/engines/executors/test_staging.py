@@ -61,7 +61,7 @@ def check(views: dict[str, torch.Tensor], inputs: StepInputs) -> None:
 
 @pytest.mark.parametrize("paged", [True, False], ids=["paged", "contiguous"])
 def test_what_is_staged_arrives(paged: bool) -> None:
-    draw = random.Random()
+    draw = random.Random(random.randrange(2**32))
     staging = Staging(CPU)
     for _ in range(20):
         inputs = random_inputs(draw, paged=paged)
@@ -73,7 +73,7 @@ def test_what_is_staged_arrives(paged: bool) -> None:
 
 @pytest.mark.parametrize("paged", [True, False], ids=["paged", "contiguous"])
 def test_a_model_on_the_host_reads_the_same(paged: bool) -> None:
-    draw = random.Random()
+    draw = random.Random(random.randrange(2**32))
     for _ in range(20):
         inputs = random_inputs(draw, paged=paged)
         tensors = host_tensors(inputs)
@@ -90,7 +90,7 @@ def test_a_model_on_the_host_reads_the_same(paged: bool) -> None:
 
 
 def test_a_step_is_kept_while_the_next_one_is_written() -> None:
-    draw = random.Random()
+    draw = random.Random(random.randrange(2**32))
     staging = Staging(CPU)
     first, second = (random_inputs(draw, paged=True) for _ in range(2))
     packed = staging.write(form_of(first), first)
@@ -100,7 +100,7 @@ def test_a_step_is_kept_while_the_next_one_is_written() -> None:
 
 @pytest.mark.parametrize("paged", [True, False], ids=["paged", "contiguous"])
 def test_a_bucket_is_written_into_the_tensors_that_its_graph_reads(paged: bool) -> None:
-    draw = random.Random()
+    draw = random.Random(random.randrange(2**32))
     static = torch.full((4096,), -1, dtype=torch.int32)
     staging = Staging(CPU)
     for _ in range(10):
@@ -112,7 +112,7 @@ def test_a_bucket_is_written_into_the_tensors_that_its_graph_reads(paged: bool) 
 
 
 def test_every_field_is_aligned_for_triton() -> None:
-    inputs = random_inputs(random.Random(), paged=True)
+    inputs = random_inputs(random.Random(random.randrange(2**32)), paged=True)
     for form in (form_of(inputs), decode_form(3, 5), decode_form(1, None)):
         packed = torch.zeros(form.words, dtype=torch.int32)
         base = packed.data_ptr()
@@ -128,7 +128,7 @@ def test_a_form_of_nothing_takes_no_room() -> None:
 
 
 def test_filling_touches_nothing_beside_its_fields() -> None:
-    inputs = random_inputs(random.Random(), paged=False)
+    inputs = random_inputs(random.Random(random.randrange(2**32)), paged=False)
     form = form_of(inputs)
     packed = torch.full((form.words + 8,), -7, dtype=torch.int32)
     fill(form, packed.numpy(), inputs)
