@@ -13,7 +13,8 @@ from llmbench.kernels.dispatch import Implementation
 from llmbench.kernels.native import screen
 from llmbench.kernels.registry import implementations
 from llmbench.kernels.specs.attention import AttentionCase
-from llmbench.kernels.specs.decoder import DECODER_STEP, DecoderCase
+from llmbench.kernels.specs.decoder import DECODER_STEP
+from llmbench.kernels.specs.decoder_cases import DecoderCase
 from llmbench.kernels.specs.spec import Draw
 
 CPU, BF16 = torch.device("cpu"), torch.bfloat16
