@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 from llmbench.engines.config import engine_config
-from llmbench.harness.cli.capacity_tables import interval_text, notes, order_sentence
+from llmbench.harness.cli.capacity_tables import (
+    capacity_json,
+    interval_text,
+    notes,
+    order_sentence,
+    print_capacities,
+)
 from llmbench.harness.config import RunConfig
 from llmbench.harness.rate_search.bracket import Search, Tried
+from llmbench.harness.run.watch import Silent
+from llmbench.harness.simulation.capacity_goal import CapacityGoal
 from llmbench.harness.simulation.capacity_order import Order
-from llmbench.harness.simulation.simulated_capacity import EngineCapacity
+from llmbench.harness.simulation.simulated_capacity import (
+    EngineCapacity,
+    engine_capacity,
+)
 from llmbench.workloads.scaled import Arriving
+
+from ..simulation.test_simulated_capacity import STEP_S, one_by_one
 
 HOLDS, FAILS = Tried(2.0, 1.0), Tried(2.02, 0.8)
 FOUND = Search("found", 0.9, HOLDS, FAILS, (HOLDS, FAILS))
@@ -64,3 +78,35 @@ def test_how_many_requests_would_do_is_of_requests_and_not_of_their_samples(
     assert note.startswith(said)
     wanted: Mapping[int, str] = {60: "some 400 requests", 15: "some 100 requests"}
     assert f"it takes 35, which {wanted[num_requests]} give" in note
+
+
+def test_the_table_keeps_a_number_whole_on_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    goal = CapacityGoal({"ttft": STEP_S + 1}, attainment=0.9, rate_tolerance=0.2)
+    found = engine_capacity(one_by_one(100), goal, Silent())
+    print_capacities([found] * 4, goal)
+    lines = capsys.readouterr().out.splitlines()
+    for title in ("capacity, requests/s", "output, tokens/s", "TTFT p99, ms", "KV peak, %"):
+        (line,) = (line for line in lines if line.startswith(title))
+        first, *others = line.removeprefix(title).split()
+        assert others == [first] * 3
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_rate_with_the_runs_end_in_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    goal = CapacityGoal({"ttft": STEP_S * 4}, attainment=0.9)
+    print_capacities([engine_capacity(one_by_one(6), goal, Silent())], goal)
+    assert "whole run, tokens/s" in capsys.readouterr().out
+
+
+def test_json_has_no_infinity() -> None:
+    goal = CapacityGoal({"ttft": 10 * STEP_S}, attainment=1.0)
+    found: list[EngineCapacity] = [engine_capacity(one_by_one(10), goal, Silent())]
+    told = json.loads(capacity_json(found, goal), parse_constant=pytest.fail)["engines"][0]
+    assert told["outcome"] == "always"
+    assert told["capacity_per_s"] is None
+    assert math.isinf(found[0].search.trials[-1].rate_per_s)
+    assert told["trials"][-1] == {"rate_per_s": None, "attained": 1.0}
+    assert told["simulation_error"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -14,27 +13,19 @@ from llmbench.engines.cost.roofline import StepTimes
 from llmbench.engines.cost.work import StepWork
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.cli.capacity_tables import (
-    capacity_json,
     notes,
-    order_sentence,
-    print_capacities,
     sentence,
 )
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.run.watch import Silent
-from llmbench.harness.simulation.capacity_goal import CapacityGoal, limits_of
-from llmbench.harness.simulation.capacity_order import Order, orders
+from llmbench.harness.simulation.capacity_goal import CapacityGoal
 from llmbench.harness.simulation.simulate import PreparedSimulation
 from llmbench.harness.simulation.simulated_capacity import (
-    EngineCapacity,
     engine_capacity,
     prepare_capacity,
 )
 from llmbench.harness.simulation.simulated_machine import Machine
-from llmbench.harness.stats.mcnemar import mcnemar
 from llmbench.workloads.api import Plan, PlannedRequest
-
-from ..observed import make_request
 
 STEP_S = 0.125
 
@@ -178,38 +169,6 @@ def test_progress_says_which_share_is_of_which_rate() -> None:
     )
 
 
-def test_engines_that_serve_alike_cannot_be_told_apart() -> None:
-    """The second takes as long and is asked for the same; a tenth slower, it makes most wait."""
-    goal = CapacityGoal({"ttft": STEP_S * 1.5}, attainment=0.9, rate_tolerance=0.01)
-    one, alike, slower = one_by_one(60), one_by_one(60), one_by_one(60)
-    slower = replace(slower, cost=Constant(1.1))
-    found = [engine_capacity(each, goal, Silent()) for each in (one, alike, slower)]
-    assert all(each.judged == 60 for each in found)
-    same, order = orders((one, alike, slower), found, goal, Silent())
-    assert order_sentence(same).endswith("the same requests keep the SLO with both")
-    assert order.rate_per_s == found[0].capacity_per_s
-    assert order.only_second == 0
-    assert order.only_first > 20
-    assert not order.is_noise
-    assert order_sentence(order).startswith("paged holds more than paged: at ")
-
-
-@pytest.mark.parametrize(
-    ("split", "said"),
-    [
-        (
-            (2, 0),
-            "a and b cannot be told apart: at 26.3 requests/s, 2 requests keep the SLO with a ",
-        ),
-        ((0, 0), "a and b: at 26.3 requests/s the same requests keep the SLO with both"),
-        ((30, 4), "a holds more than b: at 26.3 requests/s, 30 requests"),
-    ],
-)
-def test_an_order_by_chance_is_called_so(split: tuple[int, int], said: str) -> None:
-    order = Order("a", "b", 26.3, *split, mcnemar(*split))
-    assert order_sentence(order).startswith(said)
-
-
 def test_requests_that_queue_for_each_other_count_for_less() -> None:
     """Request i waits i (D - g): once one misses the limit, all after it do. Just above capacity
     the last batch of ten misses it, and one request or more before."""
@@ -241,47 +200,6 @@ def test_too_few_requests_and_an_unsteady_run_are_said_in_a_sentence_each() -> N
     assert not any("too few to show" in text for text in notes(enough))
 
 
-def test_the_table_keeps_a_number_whole_on_80_columns(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    goal = CapacityGoal({"ttft": STEP_S + 1}, attainment=0.9, rate_tolerance=0.2)
-    found = engine_capacity(one_by_one(100), goal, Silent())
-    print_capacities([found] * 4, goal)
-    lines = capsys.readouterr().out.splitlines()
-    for title in ("capacity, requests/s", "output, tokens/s", "TTFT p99, ms", "KV peak, %"):
-        (line,) = (line for line in lines if line.startswith(title))
-        first, *others = line.removeprefix(title).split()
-        assert others == [first] * 3
-    assert max(map(len, lines)) <= 80
-
-
-def test_a_rate_with_the_runs_end_in_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    goal = CapacityGoal({"ttft": STEP_S * 4}, attainment=0.9)
-    print_capacities([engine_capacity(one_by_one(6), goal, Silent())], goal)
-    assert "whole run, tokens/s" in capsys.readouterr().out
-
-
-def test_limits_are_told_apart() -> None:
-    """Four requests of two tokens: TTFT 1, 2, 3, 4 s; TPOT 1, 1, 1, 5 s."""
-    records = [
-        make_request((first, first + gap), index=at)
-        for at, (first, gap) in enumerate(((1.0, 1.0), (2.0, 1.0), (3.0, 1.0), (4.0, 5.0)))
-    ]
-    ttft, tpot = limits_of(records, CapacityGoal({"tpot": 2.0, "ttft": 2.5}, attainment=0.75))
-    assert (ttft.metric, ttft.kept, ttft.reached_s) == ("ttft", 0.5, 3.0)
-    assert (tpot.metric, tpot.kept, tpot.reached_s) == ("tpot", 0.75, 1.0)
-
-
-@pytest.mark.parametrize("of_200", [7, 70, 113, 200])
-def test_what_a_share_stayed_within_is_that_of_no_request_more(of_200: int) -> None:
-    """Request i of 200 takes i seconds. Known wrong here: 71 s of 35 %."""
-    records = [make_request((float(at + 1),), index=at) for at in range(200)]
-    goal = CapacityGoal({"ttft": 1.0}, attainment=of_200 / 200)
-    (limit,) = limits_of(records, goal)
-    assert limit.reached_s == of_200
-
-
 @pytest.mark.parametrize(
     ("load", "kind", "rate"),
     [
@@ -302,61 +220,6 @@ def test_every_workload_gets_a_rate_to_change(load: LoadConfig, kind: str, rate:
     assert all(request.t_due_s is not None for request in plan.requests)
 
 
-def pairs_of_turns(directory: Path, count: int = 60) -> PreparedSimulation:
-    """Sessions of two turns without a thought between, one step each, one request at a time."""
-    path = directory / "sessions.yaml"
-    tokens = {"kind": "fixed", "tokens": 8}
-    one = {"kind": "fixed", "tokens": 1}
-    path.write_text(
-        json.dumps(
-            {
-                "num_requests": count,
-                "arrivals": {"kind": "constant", "rate_per_s": 1.0},
-                "lengths": {"kind": "sampled", "input": tokens, "output": one},
-                "prompts": {"kind": "random"},
-                "sessions": {"turns": {"kind": "fixed", "turns": 2}},
-            }
-        )
-    )
-    engine = engine_config("paged", max_num_seqs=1, max_model_len=64)
-    config = RunConfig("llama-3-8b", engine, LoadConfig(workload=str(path)), slo_s={})
-    return replace(prepare_capacity(config, Machine("h100")), cost=Constant())
-
-
-def test_a_capacity_of_sessions_is_said_to_be_one(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A session takes two steps, so nobody waits with gaps of two steps or more: 4 sessions a
-    second, which are 8 requests. Known wrong here: "capacity, requests/s 4.00"."""
-    goal = CapacityGoal({"ttft": STEP_S * 1.0001}, attainment=0.9, rate_tolerance=0.01)
-    found = engine_capacity(pairs_of_turns(tmp_path), goal, Silent())
-    assert found.capacity_per_s == pytest.approx(1 / (2 * STEP_S), rel=0.02)
-    assert found.requests_per_s == pytest.approx(1 / STEP_S, rel=0.02)
-    said = sentence(found, goal)
-    assert re.search(r"up to [\d.]+ sessions/s \(95 %.*; at [\d.]+ sessions/s ", said)
-    print_capacities([found], goal)
-    out = capsys.readouterr().out
-    rows = dict(re.findall(r"^(capacity, \S+|  in \S+) +([\d.]+)$", out, re.MULTILINE))
-    assert float(rows["capacity, sessions/s"]) == pytest.approx(found.capacity_per_s, rel=0.01)
-    assert float(rows["  in requests/s"]) == pytest.approx(found.requests_per_s, rel=0.01)
-    assert "gaps between their beginnings change" in " ".join(out.split())
-    (told,) = json.loads(capacity_json([found], goal))["engines"]
-    assert (told["rates_of"], told["requests_per_session"]) == ("sessions", 2.0)
-    assert told["capacity_requests_per_s"] == pytest.approx(2 * told["capacity_per_s"])
-    assert found.run is not None
-    config = found.run.result.config
-    assert (config["request_rate"], config["session_rate"]) == (None, found.capacity_per_s)
-
-
-def test_sessions_that_begin_at_once_do_not_send_all_requests_at_once(tmp_path: Path) -> None:
-    goal = CapacityGoal({"ttft": 60 * STEP_S}, attainment=1.0)
-    found = engine_capacity(pairs_of_turns(tmp_path), goal, Silent())
-    assert found.search.outcome == "always"
-    assert sentence(found, goal).endswith(
-        "at any rate, even with all sessions begun at once, each turn after the reply before it"
-    )
-
-
 def test_an_objective_is_needed_and_must_judge_somebody() -> None:
     with pytest.raises(
         ConfigError, match=r"slo: missing; expected limits.* a preset: llama2-70b, "
@@ -364,17 +227,6 @@ def test_an_objective_is_needed_and_must_judge_somebody() -> None:
         engine_capacity(one_by_one(4), CapacityGoal({}), Silent())
     with pytest.raises(ConfigError, match="some request can be judged on"):
         engine_capacity(one_by_one(4), CapacityGoal({"tpot": 1.0}), Silent())
-
-
-def test_json_has_no_infinity() -> None:
-    goal = CapacityGoal({"ttft": 10 * STEP_S}, attainment=1.0)
-    found: list[EngineCapacity] = [engine_capacity(one_by_one(10), goal, Silent())]
-    told = json.loads(capacity_json(found, goal), parse_constant=pytest.fail)["engines"][0]
-    assert told["outcome"] == "always"
-    assert told["capacity_per_s"] is None
-    assert math.isinf(found[0].search.trials[-1].rate_per_s)
-    assert told["trials"][-1] == {"rate_per_s": None, "attained": 1.0}
-    assert told["simulation_error"]
 
 
 RAMP = {"kind": "linear_ramp", "start_rate_per_s": 1, "end_rate_per_s": 9, "duration_s": 5}
