@@ -45,15 +45,20 @@ class Record:
     conditions: Conditions
 
     def drop_half_line(self) -> bool:
-        """Cut off what a writer that was killed began of a last line; whether there was any. Raises
-        StoreError for `out`."""
+        """Cut off what a writer that was killed began of a last line; whether there was any. What
+        stands there whole, or is no line of ours, stays. Raises StoreError for `out`."""
         if not self._file.is_file():
             return False
         with writing("out", self._file), self._file.open("r+b") as file:
             there = file.read()
-            half = there.rpartition(b"\n")[2]
-            file.truncate(len(there) - len(half))
-        return bool(half)
+            last = there.rpartition(b"\n")[2]
+            if not last.startswith(b"{"):
+                return False
+            if _is_json(last):  # all but the end of its line
+                file.write(b"\n")
+                return False
+            file.truncate(len(there) - len(last))
+        return True
 
     def turns(self) -> list[Turn]:
         """In the order they were taken. Raises ConfigError if any was under other conditions, and
@@ -99,3 +104,11 @@ class Record:
 
 def _as_stored(conditions: Conditions) -> dict[str, object]:
     return {**asdict(conditions), "cores": list(conditions.cores)}
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

@@ -165,6 +165,24 @@ def test_a_round_that_was_half_written_is_taken_again(tmp_path: Path) -> None:
     assert [turn.round for turn in kept(tmp_path)] == [0, 1]
 
 
+def test_a_round_that_lacks_only_the_end_of_its_line_is_kept(tmp_path: Path) -> None:
+    measure([FakePeer("a", [])], 1, tmp_path)
+    file = tmp_path / "rounds.jsonl"
+    file.write_bytes(file.read_bytes()[:-1])
+    told: list[str] = []
+    measure([FakePeer("a", told)], 2, tmp_path)
+    assert told.count("a") == 1
+    assert [turn.round for turn in kept(tmp_path)] == [0, 1]
+
+
+def test_another_tools_file_of_that_name_loses_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "rounds.jsonl"
+    file.write_text("round,seconds", encoding="utf-8")
+    with pytest.raises(StoreError, match="has no turn in line 1"):
+        measure([FakePeer("a", [])], 1, tmp_path)
+    assert file.read_text(encoding="utf-8") == "round,seconds"
+
+
 @pytest.mark.parametrize("line", ["{", "[]", "{}", '{"variant": {"engine": 1}}', "\N{BULLET}"])
 def test_another_line_that_is_no_turn_is_refused_and_kept(tmp_path: Path, line: str) -> None:
     measure([FakePeer("a", [])], 1, tmp_path)
