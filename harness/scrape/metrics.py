@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 COLUMNS = ("time_s", "kv_used_share", "running", "waiting", "preemptions")
@@ -42,12 +42,11 @@ class ScrapedMetrics:
 
     def table(self) -> dict[str, list[float | None]]:
         """By column, a row a scrape; preemptions count from the first one."""
-        rows = self.scrapes
-        first = rows[0].preemptions if rows else None
-        table = {name: [getattr(row, name) for row in rows] for name in COLUMNS}
+        table = {name: [getattr(row, name) for row in self.scrapes] for name in COLUMNS}
+        counts = _from_its_first_row(table["preemptions"])
+        first = counts[0] if counts else None
         table["preemptions"] = [
-            None if first is None or row.preemptions is None else row.preemptions - first
-            for row in rows
+            None if count is None or first is None else count - first for count in counts
         ]
         return table
 
@@ -79,6 +78,17 @@ class ScrapedMetrics:
         return [value for row in self.scrapes if (value := getattr(row, name)) is not None]
 
     def _rise(self, counter: Callable[[Scrape], float | None]) -> float | None:
-        values = [value for row in self.scrapes if (value := counter(row)) is not None]
+        counts = _from_its_first_row([counter(row) for row in self.scrapes])
+        values = [count for count in counts if count is not None]
         rise = values[-1] - values[0] if values else -1.0
         return rise if rise >= 0 else None
+
+
+def _from_its_first_row(counts: Sequence[float | None]) -> list[float | None]:
+    """A counter's readings, 0 in those before the first that has it.
+
+    A counter with labels is on a page only once it was raised: SGLang's of retractions and of
+    tokens found in its cache come with the first of them. One that never comes stays unsaid.
+    """
+    first = next((at for at, count in enumerate(counts) if count is not None), 0)
+    return [0.0] * first + list(counts[first:])

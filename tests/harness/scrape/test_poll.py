@@ -59,6 +59,19 @@ def test_a_row_each_interval_and_what_they_come_to() -> None:
     assert (summary["preemptions"], summary["prefix_hit_share"]) == (4.0, 30 / 80)
 
 
+def test_a_counter_that_is_shown_once_it_was_raised_began_at_zero() -> None:
+    """As SGLang 0.5's, whose counters have labels: seen of its server."""
+    gauges = "sglang:num_running_reqs 1\nsglang:prompt_tokens_total 60\n"
+    later = gauges.replace("60", "120") + "sglang:num_retracted_requests_total 2\n"
+    last = later.replace("total 2", "total 3") + 'sglang:cached_tokens_total{cache="device"} 24\n'
+    seen = watched([gauges, later, last, "unseen"])
+    assert seen.table()["preemptions"] == [0.0, 2.0, 3.0]
+    summary = seen.summary()
+    assert (summary["preemptions"], summary["prefix_hit_tokens"]) == (3.0, 24.0)
+    assert summary["prefix_hit_share"] == 24 / 60
+    assert "preemptions" not in watched([gauges, gauges, "unseen"]).summary()
+
+
 def test_a_scrape_that_fails_is_counted_and_the_next_is_made() -> None:
     seen = watched([page(1, 0.2, 0), OSError("connection refused"), page(2, 0.4, 0), "unseen"])
     assert [row.time_s for row in seen.scrapes] == [0.0, 4.0]
