@@ -12,10 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..admission.base import Admission
-from ..kv.base import KVCache
-from ..state import Queues, RequestState, split_running
-from ..step import Budget, Chunk, Limits, StepPlan, Verdict, decodes_of
+from ..state import RequestState, split_running
+from ..step import Budget, Chunk, StepPlan, Verdict, decodes_of
 from .base import Planning
 
 Chunking = Literal["fcfs", "equal"]
@@ -35,11 +33,8 @@ class InflightBatching:
     chunk_unit: int = 64
     long_prefill_tokens: int = 0
 
-    def plan(
-        self, queues: Queues, kv: KVCache, admission: Admission, limits: Limits, now_s: float
-    ) -> StepPlan:
-        del now_s  # nothing here waits for the clock
-        step = Planning(queues, kv, admission, limits)
+    def plan(self, step: Planning) -> StepPlan:
+        queues, limits = step.queues, step.limits
         longest = limits.max_model_len
         if not self.chunked:
             longest = min(longest, limits.max_num_batched_tokens)
