@@ -15,7 +15,8 @@ from torch import Tensor
 from ....kernels.registry import KernelError
 from ...errors import ConfigError, ModelError, unknown_name
 from ...models.config import ModelConfig
-from ...models.loader import load_config, read_json
+from ...models.json_file import read_json
+from ...models.loader import load_config
 from ..finite import check_finite
 from ..methods import FORMS
 from ..quantized import QuantizedMap, QuantizedModel
