@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...kernels.batch import AttentionBatch
-from ...kernels.decoder import DecoderLayer, DecoderWeights, LinearMap
+from ...kernels.decoder import DecoderLayer, DecoderWeights
 from ...kernels.dispatch import count_calls
 from ..quantization.linear import WeightSource
 from .config import ModelConfig
@@ -112,10 +112,8 @@ class Llama:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes that a decode step reads: every linear map and norm, and not the embedding table,
-        of which it reads a row a token (when tied, the output projection counts it)."""
-        parts = [part for layer in self.layers for part in vars(layer).values()]
-        return sum(_bytes(part) for part in [*parts, self.norm, self.lm_head])
+        """As `Decoder.weight_bytes`."""
+        return self.decoder_weights.weight_bytes
 
     def head_bytes(self, rows: int, argmax_only: bool = False) -> int:
         """As `Decoder.head_bytes`."""
@@ -135,13 +133,7 @@ class Llama:
         timer: AttentionTimer | None = None,
         argmax_only: bool = False,
     ) -> Tensor:
-        """One pass over T packed tokens -> logits [rows, vocab] in the model's dtype.
-
-        token_ids, positions, slot_mapping: int64 [T]; the tokens' keys and values are written to
-        their slots of `cache`, then read through `batch`. logit_rows int64 [rows]: the tokens
-        whose next token is wanted, in that order; None: all T. argmax_only: of a row only its
-        largest logit is wanted, and where that is; others may be left at -infinity.
-        """
+        """As `Decoder.forward`."""
         rows = len(token_ids) if logit_rows is None else len(logit_rows)
         if self.step is not None and self.step.takes(cache, batch, rows):
             self._step_calls[0] += 1
@@ -187,9 +179,3 @@ class Llama:
             normed, hidden = self.ops.add_rms_norm(mlp, hidden, next_norm, eps)
             del mlp
         return self.lm_head(normed)
-
-
-def _bytes(part: Tensor | LinearMap | None) -> int:
-    if part is None:
-        return 0
-    return part.nbytes if isinstance(part, Tensor) else part.weight_bytes
