@@ -124,8 +124,7 @@ class Planning:
             return None
         known = head.known_tokens
         asked = known if asked_tokens is None else asked_tokens
-        verdict = self.admission.admit(head, asked, self.queues.running, self.kv)
-        if verdict is not Verdict.NOW:
+        if not self.admission.admit(head, asked, self.queues.running, self.kv):
             return None
         budget.take(length, head.samples)
         self.begin(head, known if room_tokens is None else room_tokens, cached)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..state import RequestState, split_running
-from ..step import Budget, Chunk, StepPlan, Verdict, decodes_of
+from ..step import Budget, Chunk, StepPlan, decodes_of
 from .base import Planning
 
 Chunking = Literal["fcfs", "equal"]
@@ -141,7 +141,7 @@ class _Capacity:
             self.skipped.append(queues.waiting.popleft())
             return False
         tokens = head.known_tokens
-        if has_seat and step.admission.admit(head, tokens, queues.running, kv) is Verdict.NOW:
+        if has_seat and step.admission.admit(head, tokens, queues.running, kv):
             step.begin(head, tokens, kv.cached_tokens(head))
             self.producing.add(first_new)
             return True
