@@ -84,7 +84,6 @@ class ModelConfig:
     mlp_bias: bool
     qk_norm: bool
     tie_word_embeddings: bool
-    bos_token_id: int | None
     eos_token_ids: tuple[int, ...]
     dtype: str
 
@@ -210,7 +209,6 @@ def parse_config(
         mlp_bias=family == "llama" and _flag(data, "mlp_bias"),
         qk_norm=family == "qwen3",
         tie_word_embeddings=_flag(data, "tie_word_embeddings"),
-        bos_token_id=next(iter(token_ids(data, "bos_token_id")), None),
         eos_token_ids=token_ids(generation or {}, "eos_token_id")
         or token_ids(data, "eos_token_id"),
         dtype=_dtype(data),

@@ -181,10 +181,10 @@ def _apart(values_s: Seconds, cumulative: Callable[[float], float]) -> float:
     return float(max(np.abs(up_to - expected).max(), np.abs(expected - below).max()))
 
 
-def drawn_sessions(sessions: Sessions, added: Tokens, seed: int = 0) -> TracedSessions:
+def drawn_sessions(sessions: Sessions, added: Tokens) -> TracedSessions:
     """What a fit sends of as many requests, with the lengths that were drawn for them: the trace's
     other side. added: [requests, 2] tokens: input, output."""
-    draws = SessionDraws(sessions, np.random.default_rng(seed))
+    draws = SessionDraws(sessions, np.random.default_rng(0))
     slots = draw_slots(draws, len(added), None)
     prompts = added[:, 0].copy()
     turns: list[int] = []
