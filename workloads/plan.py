@@ -17,10 +17,11 @@ from .api import (
     Told,
     WorkloadError,
 )
-from .arrivals import Seconds, due_times_s
+from .arrivals import due_times_s
 from .contents import Drawn, Streams, contents_of
 from .describe import describe
 from .making import Making
+from .processes import Seconds
 from .prompts import checked_corpus
 from .spec import Replay, TraceLengths, WorkloadSpec
 from .synthetic import Content
