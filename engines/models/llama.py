@@ -17,7 +17,7 @@ from ...kernels.batch import AttentionBatch
 from ...kernels.decoder import DecoderLayer, DecoderWeights
 from ...kernels.dispatch import count_calls
 from ..quantization.linear import WeightSource
-from .config import ModelConfig
+from .config import LAYERS, ModelConfig
 from .decoder import AttentionTimer
 from .fused import OP, fused_step
 from .kv_tensors import KVTensors
@@ -27,7 +27,7 @@ from .rope import RotaryTable
 
 def decoder_layer(config: ModelConfig, source: WeightSource, index: int) -> DecoderLayer:
     """Layer `index` with its weights from `source`."""
-    prefix = f"model.layers.{index}"
+    prefix = f"{LAYERS}{index}"
     attention, mlp = f"{prefix}.self_attn", f"{prefix}.mlp"
     return DecoderLayer(
         input_norm=source.tensor(f"{prefix}.input_layernorm.weight"),
@@ -86,10 +86,7 @@ class Llama:
         self.embedding = source.tensor("model.embed_tokens.weight")
         self.layers = tuple(decoder_layer(config, source, i) for i in range(config.num_layers))
         self.norm = source.tensor("model.norm.weight")
-        self.lm_head = source.linear(
-            ["model.embed_tokens" if config.tie_word_embeddings else "lm_head"]
-        )
-
+        self.lm_head = source.linear([config.head_name])
         self.step = None if step is None else fused_step(step, self.decoder_weights)
         self._step_calls = count_calls(OP, step or "")
 

@@ -19,7 +19,7 @@ from ..finite import check_finite
 from ..lazy import Lazy
 from ..methods import linear_ops, op_of
 from ..quantized import QuantizedMap, QuantizedModel, Unquantized
-from ..scheme import Scheme, head_of, quantized_maps
+from ..scheme import Scheme, quantized_maps
 from . import auto_round, awq, compressed_tensors, fine_grained_fp8, gptq, modelopt
 from .fields import Fields
 from .layout import FLOATS, Format, Layout
@@ -58,7 +58,7 @@ class Published:
         """How each map that is quantised is stored, by its module."""
         modules = quantized_maps(self.config)
         if not self.config.tie_word_embeddings:
-            modules = (*modules, head_of(self.config))
+            modules = (*modules, self.config.head_name)
         found = {module: self.format.layout_of(module) for module in modules}
         return {module: layout for module, layout in found.items() if layout is not None}
 
@@ -75,10 +75,10 @@ class Published:
         """The operations that the linear maps of the model are made of. head: how its output
         projection is rounded; auto: as it is. activations: one of ACTIVATIONS."""
         ops = {op_of(layout.scheme.form, activations) for layout in self.layouts.values()}
-        plain = {*quantized_maps(self.config), head_of(self.config)} - self.layouts.keys()
+        plain = {*quantized_maps(self.config), self.config.head_name} - self.layouts.keys()
         if head not in ("auto", "none"):
             ops.update(linear_ops("none", head)[:1])
-            plain.discard(head_of(self.config))
+            plain.discard(self.config.head_name)
         return (*(("linear",) if plain else ()), *sorted(ops))
 
 
@@ -209,9 +209,9 @@ def _check_nothing_else(published: Published, checkpoint: Checkpoint, used: set[
 def _parse(settings: Fields, config: ModelConfig) -> Format:
     method = settings.one_of("quant_method", *METHODS)
     if method == "gptq":
-        return gptq.parse(settings, head_of(config))
+        return gptq.parse(settings, config.head_name)
     if method == "awq":
-        return awq.parse(settings, head_of(config))
+        return awq.parse(settings, config.head_name)
     parse: dict[str, Callable[[Fields], Format]] = {
         "auto-round": auto_round.parse,
         "intel/auto-round": auto_round.parse,
