@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from math import prod
 from pathlib import Path
 
@@ -26,16 +26,6 @@ from .layout import FLOATS, Format, Layout
 from .report import read_report
 from .settings import read_settings
 
-# The last as auto-round called itself before 0.5.
-METHODS = (
-    "gptq",
-    "awq",
-    "compressed-tensors",
-    "fp8",
-    "modelopt",
-    "auto-round",
-    "intel/auto-round",
-)
 # Settings of a quantised KV cache, and tables that are computed: not read, and not a mistake.
 _UNUSED = (
     *(f".{one}_{what}" for one in "qkv" for what in ("scale", "zero_point")),
@@ -207,16 +197,14 @@ def _check_nothing_else(published: Published, checkpoint: Checkpoint, used: set[
 
 
 def _parse(settings: Fields, config: ModelConfig) -> Format:
-    method = settings.one_of("quant_method", *METHODS)
-    if method == "gptq":
-        return gptq.parse(settings, config.head_name)
-    if method == "awq":
-        return awq.parse(settings, config.head_name)
-    parse: dict[str, Callable[[Fields], Format]] = {
-        "auto-round": auto_round.parse,
-        "intel/auto-round": auto_round.parse,
+    head = config.head_name
+    parsers: dict[str, Callable[[Fields], Format]] = {
+        "gptq": partial(gptq.parse, head=head),
+        "awq": partial(awq.parse, head=head),
         "compressed-tensors": compressed_tensors.parse,
         "fp8": fine_grained_fp8.parse,
         "modelopt": modelopt.parse,
+        "auto-round": auto_round.parse,
+        "intel/auto-round": auto_round.parse,  # as it called itself before 0.5
     }
-    return parse[method](settings)
+    return parsers[settings.one_of("quant_method", *parsers)](settings)
