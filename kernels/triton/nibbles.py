@@ -14,7 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..held import held_bytes
 from ..scratch import scratch
+from .rows import as_rows
 from .splits import add_splits, parts_of
 from .target import interpreted, on_amd
 from .tiles import (
@@ -63,8 +65,7 @@ class Nibbles:
 
     @property
     def nbytes(self) -> int:
-        of_rows = 0 if self.row_scales is None else self.row_scales.nbytes
-        return self.weight.nbytes + self.scales.nbytes + of_rows
+        return held_bytes(self.weight, self.scales, self.row_scales)
 
     @property
     def layout(self) -> dict[str, Any]:
@@ -79,6 +80,23 @@ class Nibbles:
             "E8M0": self.e8m0,
             "BLOCK_K": self.block_k,
         }
+
+
+class NibblesLinear:
+    """A linear map with such weights; many rows multiply weights rounded to `dtype`."""
+
+    def __init__(self, weight: Nibbles, bias: Tensor | None, dtype: torch.dtype) -> None:
+        self._weight = weight
+        self._bias = bias if bias is None else bias.to(dtype).contiguous()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y = multiply_nibbles(as_rows(x), self._weight, self._bias)
+        return y.view(*x.shape[:-1], self._weight.out_features)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes that one application reads: packed weights, scales with zero points, bias."""
+        return held_bytes(self._weight, self._bias)
 
 
 def most_block_k(dtype: torch.dtype) -> int:

@@ -7,14 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..registry import implements
-from ..requirements import package
-from .target import on_gpu, power_of_two, warps_for
+from .register import implements_triton
+from .target import power_of_two, warps_for
 
 LARGEST_BLOCK = 4096
 
 
-@implements("sample", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
+@implements_triton("sample")
 def sample(
     logits: Tensor,
     temperature: Tensor,

@@ -13,11 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..grouped_int8 import MIDDLE_CODE, GroupedInt8
-from ..registry import implements
-from ..requirements import package
+from ..held import held_bytes
 from ..scratch import scratch
+from .register import implements_triton
+from .rows import as_rows
 from .splits import add_splits, parts_of
-from .target import interpreted, on_gpu
+from .target import interpreted
 from .tiles import (
     MOST_EIGHT_BIT_ROWS,
     MOST_FLOAT32_BLOCK_K,
@@ -31,7 +32,7 @@ from .tiles import (
 WIDEN_BLOCK_N, WIDEN_BLOCK_K = 4, 1024
 
 
-@implements("w8a16_linear", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
+@implements_triton("w8a16_linear")
 class TritonW8A16Linear:
     """As the reference, for any group size; many rows multiply weights rounded to `dtype`.
 
@@ -50,9 +51,7 @@ class TritonW8A16Linear:
         self._most_rows = MOST_FLOAT32_ROWS if dtype == torch.float32 else MOST_EIGHT_BIT_ROWS
 
     def __call__(self, x: Tensor) -> Tensor:
-        rows = x.reshape(-1, x.shape[-1])
-        if rows.stride(-1) != 1:
-            rows = rows.contiguous()
+        rows = as_rows(x)
         if len(rows) > self._most_rows:
             y = F.linear(rows, self._widened(x.dtype), self._bias)
         else:
@@ -62,8 +61,7 @@ class TritonW8A16Linear:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: codes, scales, zeros unless all are 128, bias."""
-        parts = (self._codes, self._scales, self._zeros, self._bias)
-        return sum(0 if part is None else part.nbytes for part in parts)
+        return held_bytes(self._codes, self._scales, self._zeros, self._bias)
 
     def _product(self, x: Tensor) -> Tensor:
         from .w8a16_kernel import w8a16_kernel
