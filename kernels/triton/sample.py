@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from .launch import launch
 from .register import implements_triton
 from .target import power_of_two, warps_for
 
@@ -31,23 +30,14 @@ def sample(
         logits = logits.contiguous()
     block = min(LARGEST_BLOCK, max(16, power_of_two(vocab)))
     blocks = -(-vocab // block)
-    constants: dict[str, Any] = {
-        "BLOCKS": blocks,
-        "BLOCK": block,
-        "SUMS": power_of_two(blocks),
-        "num_warps": warps_for(block),
-    }
     if rows:
-        sample_kernel[(rows,)](
-            logits,
-            logits.stride(0),
-            temperature,
-            top_k,
-            top_p,
-            min_p,
-            uniform,
-            tokens,
-            vocab,
-            **constants,
+        launch(
+            *(sample_kernel, (rows,), logits, logits.stride(0)),
+            *(temperature, top_k, top_p, min_p, uniform, tokens, vocab),
+            BLOCKS=blocks,
+            BLOCK=block,
+            SUMS=power_of_two(blocks),
+            warps=warps_for(block),
+            stages=None,
         )
     return tokens

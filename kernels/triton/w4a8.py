@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..held import held_bytes
 from ..int4 import PackedInt4, unpack_int4
+from .launch import launch
 from .nibbles import grids
 from .register import implements_triton
 from .rows import as_rows
@@ -60,21 +59,21 @@ class TritonW4A8Linear:
         blocks = self._weight.shape[1] // self._half
         splits = split_count(grid[0] * grid[1], blocks, tiles.enough, tiles.most_splits)
         parts = parts_of(out, splits, torch.float32)
-        constants: dict[str, Any] = {
-            "GROUPS": len(self._grids),
-            "GROUP": self._group,
-            "HALVES": -(-self._group // self._half),
-            "HALF": self._half,
-            "BLOCKS": blocks,
-            "BLOCK_M": tiles.block_m,
-            "BLOCK_N": tiles.block_n,
-            "SPLITS": splits,
-            "ASSEMBLY": not (interpreted() or on_amd()),
-            "num_warps": tiles.warps,
-            "num_stages": tiles.stages,
-        }
-        tensors = (codes, x_scales, self._weight, self._grids, self._bias, parts)
-        w4a8_kernel[(*grid, splits)](*tensors, m, n, **constants)
+        launch(
+            *(w4a8_kernel, (*grid, splits)),
+            *(codes, x_scales, self._weight, self._grids, self._bias, parts, m, n),
+            GROUPS=len(self._grids),
+            GROUP=self._group,
+            HALVES=-(-self._group // self._half),
+            HALF=self._half,
+            BLOCKS=blocks,
+            BLOCK_M=tiles.block_m,
+            BLOCK_N=tiles.block_n,
+            SPLITS=splits,
+            ASSEMBLY=not (interpreted() or on_amd()),
+            warps=tiles.warps,
+            stages=tiles.stages,
+        )
         add_splits(parts, out, None, None, self._bias)
 
     @property

@@ -6,8 +6,6 @@ multiplied by cuBLAS. What computes a call follows from its number of rows alone
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,6 +13,7 @@ from torch import Tensor
 from ..grouped_int8 import MIDDLE_CODE, GroupedInt8
 from ..held import held_bytes
 from ..scratch import scratch
+from .launch import launch
 from .register import implements_triton
 from .rows import as_rows
 from .splits import add_splits, parts_of
@@ -77,20 +76,20 @@ class TritonW8A16Linear:
         splits = split_count(grid[0] * grid[1], blocks)
         parts = parts_of(out, splits, torch.float32)
         tensors = (self._codes, self._scales, self._zeros, self._bias, parts)
-        constants: dict[str, Any] = {
-            "K": k,
-            "GROUP": group,
-            "PER_GROUP": per_group,
-            "BLOCKS": blocks,
-            "BLOCK_M": tiles.block_m,
-            "BLOCK_N": tiles.block_n,
-            "BLOCK_K": tiles.block_k,
-            "SPLITS": splits,
-            "WIDEN": interpreted() and x.dtype == torch.bfloat16,
-            "num_warps": tiles.warps,
-            "num_stages": tiles.stages,
-        }
-        w8a16_kernel[(*grid, splits)](x, x.stride(0), *tensors, m, n, **constants)
+        launch(
+            *(w8a16_kernel, (*grid, splits), x, x.stride(0), *tensors, m, n),
+            K=k,
+            GROUP=group,
+            PER_GROUP=per_group,
+            BLOCKS=blocks,
+            BLOCK_M=tiles.block_m,
+            BLOCK_N=tiles.block_n,
+            BLOCK_K=tiles.block_k,
+            SPLITS=splits,
+            WIDEN=interpreted() and x.dtype == torch.bfloat16,
+            warps=tiles.warps,
+            stages=tiles.stages,
+        )
         add_splits(parts, out, None, self._scales if group == k else None, self._bias)
         return out
 
@@ -100,14 +99,16 @@ class TritonW8A16Linear:
 
         n, k = self._codes.shape
         wide = scratch("8-bit weight", (n, k), dtype, self._codes.device)
-        constants: dict[str, Any] = {
-            "K": k,
-            "GROUP": self._group_size,
-            "BLOCK_N": WIDEN_BLOCK_N,
-            "BLOCK_K": WIDEN_BLOCK_K,
-        }
-        grid = (-(-n // WIDEN_BLOCK_N), -(-k // WIDEN_BLOCK_K))
-        widen_kernel[grid](self._codes, self._scales, self._zeros, wide, n, **constants)
+        launch(
+            *(widen_kernel, (-(-n // WIDEN_BLOCK_N), -(-k // WIDEN_BLOCK_K))),
+            *(self._codes, self._scales, self._zeros, wide, n),
+            K=k,
+            GROUP=self._group_size,
+            BLOCK_N=WIDEN_BLOCK_N,
+            BLOCK_K=WIDEN_BLOCK_K,
+            warps=4,
+            stages=None,
+        )
         return wide
 
 
