@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from .api import FinishReason, Request, TokenEvent
+from .batching.base import Planning
 from .errors import ConfigError
 from .state import Queues, RequestState
 from .step import Limits, Refusal, StepPlan
@@ -61,7 +62,7 @@ class Ledger:
         """The next step. Whoever it refuses has departed."""
         strategy, queues = self._strategy, self.queues
         plan = strategy.batching.plan(
-            queues, strategy.kv, strategy.admission, strategy.limits, now_s
+            Planning(queues, strategy.kv, strategy.admission, strategy.limits, now_s)
         )
         if plan.is_empty:
             # With requests alive this would go on for ever; no policy may return it.

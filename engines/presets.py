@@ -73,7 +73,7 @@ PRESETS = (
         kv="paged",
         block_size=32,
         stands_for="TensorRT-LLM's executor: in-flight batching, GUARANTEED_NO_EVICT, paged KV, "
-        "chunked context",
+        "chunked context; without its block reuse (`--enable-prefix-caching`)",
     ),
     Preset(
         "trtllm-max-util",

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .cost.weights import WeightChoice
-from .executors.step_memory import StepShape, graph_memory_bytes, step_bytes
+from .executors.step_memory import StepShape, graph_memory_bytes, step_memory_bytes
 from .models.config import ModelConfig
 from .step import Limits
 
@@ -42,7 +42,7 @@ def taken_beside_weights(
     if graphs:
         taken["graphs"] = graph_memory_bytes(model, limits.max_num_seqs, model.dtype, devices)
     step = largest_step(model, weights, limits, devices)
-    return taken | {f"a step of {step.tokens} tokens": step_bytes(model, step)}
+    return taken | {f"a step of {step.tokens} tokens": step_memory_bytes(model, step)}
 
 
 def largest_step(

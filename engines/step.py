@@ -12,7 +12,7 @@ from .state import RequestState
 
 
 class Verdict(Enum):
-    """Whether a request may start."""
+    """Whether sequences that were swapped out may come back."""
 
     NOW = "now"
     LATER = "later"

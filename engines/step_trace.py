@@ -32,7 +32,8 @@ def trace_chunks(plan: StepPlan) -> Chunks:
 
 
 def phases(result: StepResult, schedule_s: float, duration_s: float) -> PhaseTimes:
-    """Of a step that nothing else ran beside: what was not measured was the host's."""
+    """Of a step that nothing else ran beside: what was not measured was the host's, and so is what
+    a calibration says of schedule and host."""
     times = result.times
     return PhaseTimes(
         schedule_s=schedule_s,
@@ -40,7 +41,7 @@ def phases(result: StepResult, schedule_s: float, duration_s: float) -> PhaseTim
         attention_s=times.attention_s,
         linear_s=times.linear_s,
         sample_s=times.sample_s,
-        host_s=duration_s - schedule_s - times.total_s,
+        host_s=duration_s - schedule_s - times.executed_s,
         communicate_s=times.communicate_s,
         swap_s=times.swap_s,
     )

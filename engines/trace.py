@@ -228,6 +228,34 @@ class PhaseTimes:
     communicate_s: float = 0.0
     swap_s: float = 0.0
 
+    @property
+    def total_s(self) -> float:
+        """The step's duration."""
+        return sum(
+            (
+                self.schedule_s,
+                self.prepare_s,
+                self.attention_s,
+                self.linear_s,
+                self.sample_s,
+                self.communicate_s,
+                self.swap_s,
+                self.host_s,
+            )
+        )
+
+    @property
+    def executed_s(self) -> float:
+        """What of it an executor knows: all but choosing the step and what remains."""
+        return (
+            self.prepare_s
+            + self.attention_s
+            + self.linear_s
+            + self.sample_s
+            + self.communicate_s
+            + self.swap_s
+        )
+
 
 @dataclass(frozen=True)
 class StepTrace:

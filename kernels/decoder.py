@@ -19,7 +19,7 @@ class LinearMap(Protocol):
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes that one application reads."""
+        """Bytes that one application reads: packed weights, scales, zeros, bias."""
         ...
 
 
@@ -64,7 +64,7 @@ class DecoderWeights:
     @property
     def weight_bytes(self) -> int:
         """Bytes that a step reads: every map and norm, and of the embedding a row a token, which
-        is not counted."""
+        is not counted (when tied, the output projection counts the table)."""
         norms = [
             norm
             for layer in self.layers

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .division import divided
 from .fp8 import E4M3, LARGEST_E4M3, LEAST_E4M3
+from .int4 import pack_nibbles, unpack_nibbles
 from .registry import KernelError
 
 MAGNITUDES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
@@ -75,7 +76,7 @@ class Fp4Weight:
 
     def codes(self) -> Tensor:
         """uint8 0-15 [out_features, in_features]."""
-        return torch.stack((self.nibbles & 15, self.nibbles >> 4), dim=-1).flatten(1)
+        return unpack_nibbles(self.nibbles)
 
     def to(self, device: torch.device | str) -> Fp4Weight:
         """The same weights on another device."""
@@ -117,7 +118,7 @@ def quantize_nvfp4(weight: Tensor, magnitude: Tensor | None = None) -> Fp4Weight
     factor = divided(shared, LARGEST_E2M1 * LARGEST_E4M3).clamp_min(2.0**-100)
     scales = (divided(largest, LARGEST_E2M1) / factor).clamp_min(LEAST_E4M3).to(E4M3)
     steps = blocks / (scales.float() * factor)[..., None]
-    nibbles = _pack(_e2m1_codes(steps).flatten(1))
+    nibbles = pack_nibbles(_e2m1_codes(steps).flatten(1))
     row_scales = factor.expand(len(weight)).contiguous()
     return Fp4Weight(nibbles, scales.view(torch.uint8), row_scales, "e4m3")
 
@@ -131,7 +132,9 @@ def quantize_mxfp4(weight: Tensor) -> Fp4Weight:
     scales = (exponents - 1 - 2 + E8M0_BIAS).clamp(0, 0xFE)
     steps = torch.ldexp(blocks, (E8M0_BIAS - scales)[..., None])
     ones = torch.ones(len(weight), device=weight.device)
-    return Fp4Weight(_pack(_e2m1_codes(steps).flatten(1)), scales.to(torch.uint8), ones, "e8m0")
+    return Fp4Weight(
+        pack_nibbles(_e2m1_codes(steps).flatten(1)), scales.to(torch.uint8), ones, "e8m0"
+    )
 
 
 def stack_fp4(parts: Sequence[Fp4Weight]) -> Fp4Weight:
@@ -158,7 +161,3 @@ def _e2m1_codes(steps: Tensor) -> Tensor:
     above = torch.bucketize(steps.abs(), ties, right=True)
     codes = torch.where(below % 2 == 0, below, above)
     return torch.where(steps < 0, codes + 8, codes).to(torch.uint8)
-
-
-def _pack(codes: Tensor) -> Tensor:
-    return (codes[:, 0::2] | (codes[:, 1::2] << 4)).contiguous()

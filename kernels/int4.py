@@ -63,14 +63,22 @@ def pack_int4(q: Tensor, scales: Tensor, zeros: Tensor, group_size: int) -> Pack
     for name, codes in (("codes", q), ("zeros", zeros)):
         if codes.numel() and (int(codes.min()) < 0 or int(codes.max()) > 15):
             raise KernelError(f"{name} outside 0-15 do not fit in four bits")
-    codes = q.to(torch.uint8)
-    nibbles = codes[:, 0::2] | (codes[:, 1::2] << 4)
-    return PackedInt4(nibbles.contiguous(), scales, zeros.to(torch.uint8), group_size)
+    return PackedInt4(pack_nibbles(q.to(torch.uint8)), scales, zeros.to(torch.uint8), group_size)
 
 
 def unpack_int4(packed: PackedInt4) -> Tensor:
     """The codes, uint8 0-15 [out_features, in_features]."""
-    return torch.stack((packed.nibbles & 15, packed.nibbles >> 4), dim=-1).flatten(1)
+    return unpack_nibbles(packed.nibbles)
+
+
+def pack_nibbles(codes: Tensor) -> Tensor:
+    """uint8 0-15 [rows, n], n even -> uint8 [rows, n / 2]; even columns low."""
+    return (codes[:, 0::2] | (codes[:, 1::2] << 4)).contiguous()
+
+
+def unpack_nibbles(nibbles: Tensor) -> Tensor:
+    """The inverse: uint8 [rows, n / 2] -> uint8 0-15 [rows, n]."""
+    return torch.stack((nibbles & 15, nibbles >> 4), dim=-1).flatten(1)
 
 
 def dequantize_int4(packed: PackedInt4) -> Tensor:

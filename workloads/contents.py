@@ -9,7 +9,7 @@ from itertools import repeat
 import numpy as np
 
 from .api import LengthLimits, RequestShape, TextEncoder, WorkloadError
-from .fit import fit_lengths
+from .clip import fit_lengths
 from .lengths import Tokens, sample_pairs, trace_pairs
 from .making import Making
 from .pairs import measured_pairs

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from .api import PlannedRequest
-from .arrivals import Seconds, request_rate_per_s
+from .arrivals import request_rate_per_s
 from .lengths import Tokens
+from .processes import Seconds
 from .spec import WorkloadSpec
 
 

@@ -17,10 +17,11 @@ from .api import (
     Told,
     WorkloadError,
 )
-from .arrivals import Seconds, due_times_s
+from .arrivals import due_times_s
 from .contents import Drawn, Streams, contents_of
 from .describe import describe
 from .making import Making
+from .processes import Seconds
 from .prompts import checked_corpus
 from .spec import Replay, TraceLengths, WorkloadSpec
 from .synthetic import Content
@@ -92,13 +93,13 @@ def _num_requests(spec: WorkloadSpec, traces: Traces) -> int | None:
         return min(rows, default=None)
     # Turns of a session take no row of their own from a trace of arrivals.
     if rows and spec.num_requests > min(rows) and spec.sessions is None:
-        raise _too_few_rows("num_requests", spec.num_requests, min(rows))
+        raise _too_few_rows(spec.num_requests, min(rows))
     return spec.num_requests
 
 
-def _too_few_rows(field: str, asked: int, rows: int) -> WorkloadError:
+def _too_few_rows(asked: int, rows: int) -> WorkloadError:
     expected = f"at most {rows}, the rows of the trace"
-    return WorkloadError(field, asked, expected, "is more than the trace has")
+    return WorkloadError("num_requests", asked, expected, "is more than the trace has")
 
 
 def _rows(
@@ -124,7 +125,7 @@ def _due_times_s(
         return due_times_s(spec.arrivals, begun, rng)
     times_s = [row.t_due_s for row in traces[spec.arrivals.path] if row.t_due_s is not None]
     if begun > len(times_s):
-        raise _too_few_rows("num_requests", begun, len(times_s))
+        raise _too_few_rows(begun, len(times_s))
     return due_times_s(spec.arrivals, begun, rng, times_s[:begun])
 
 

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from .api import WorkloadError
 from .overrides import scaled_clients
 from .spec import Client, Clients, HistogramLength, SampledLengths, WorkloadSpec
-from .traces.rows import CsvRows, Row
+from .traces.rows import Row, csv_rows
 from .traces.servegen_chunks import models_of, read_chunks
 from .traces.servegen_folder import BIN_COLUMNS, CLIENT_COLUMNS, CLIENTS, WANTED, is_derived
 
@@ -199,7 +199,7 @@ def _span(found: tuple[float, float, float]) -> str:
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Sequence[Row]:
     try:
-        rows = list(CsvRows(path, columns))
+        rows = list(csv_rows(path))
     except OSError as error:
         reason = (error.strerror or "unreadable").lower()
         raise WorkloadError("trace", path, WANTED, f"cannot be read: {reason}") from error

@@ -12,13 +12,12 @@ after its last. A modulated stage begins with a period.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .api import WorkloadError
 from .modulated import clock_for, steady
+from .processes import Seconds, from_zero
 from .ramps import expected_requests, ramp_times_s
 from .spec import (
     AtOnce,
@@ -30,21 +29,16 @@ from .spec import (
     OnOff,
     Poisson,
     Stage,
-    StageArrivals,
 )
 from .spec.bounds import MOST_REQUESTS
 
-Seconds = NDArray[np.float64]
-# [n] due times of a process, the first at 0, the rest after random gaps.
-Process = Callable[[StageArrivals, int, np.random.Generator], Seconds]
 
-
-def stage_times_s(stages: tuple[Stage, ...], rng: np.random.Generator, process: Process) -> Seconds:
+def stage_times_s(stages: tuple[Stage, ...], rng: np.random.Generator) -> Seconds:
     """Due times of all stages' requests. Raises WorkloadError: more than ten million in all."""
     begin_s, count = 0.0, 0
     found: list[Seconds] = []
     for number, (stage, own) in enumerate(zip(stages, rng.spawn(len(stages)), strict=True)):
-        times_s, length_s = _one_stage(stage, number, own, process)
+        times_s, length_s = _one_stage(stage, number, own)
         count += len(times_s)
         _check_count(count, number)
         found.append(begin_s + times_s)
@@ -52,9 +46,7 @@ def stage_times_s(stages: tuple[Stage, ...], rng: np.random.Generator, process: 
     return np.concatenate(found)
 
 
-def _one_stage(
-    stage: Stage, number: int, rng: np.random.Generator, process: Process
-) -> tuple[Seconds, float]:
+def _one_stage(stage: Stage, number: int, rng: np.random.Generator) -> tuple[Seconds, float]:
     """Due times from the stage's begin, and how long it lasts."""
     arrivals = stage.arrivals
     match arrivals:
@@ -71,15 +63,15 @@ def _one_stage(
             times_s = np.arange(math.ceil(rate * stage.duration_s)) / rate
             return times_s[times_s < stage.duration_s], stage.duration_s
     if stage.duration_s is None:
-        times_s = process(arrivals, (stage.requests or 0) + 1, rng)[1:]
+        times_s = from_zero(arrivals, (stage.requests or 0) + 1, rng)[1:]
         return times_s, float(times_s[-1])
     if isinstance(arrivals, Modulated):
         clock_rng, gap_rng = rng.spawn(2)
         clock = clock_for(arrivals, stage.duration_s, clock_rng)
         shown_s = clock.shown(stage.duration_s)
-        times_s = clock.due(_until(steady(arrivals), shown_s, number, gap_rng, process))
+        times_s = clock.due(_until(steady(arrivals), shown_s, number, gap_rng))
     else:
-        times_s = _until(arrivals, stage.duration_s, number, rng, process)
+        times_s = _until(arrivals, stage.duration_s, number, rng)
     return times_s, stage.duration_s
 
 
@@ -88,23 +80,20 @@ def _until(
     duration_s: float,
     number: int,
     rng: np.random.Generator,
-    process: Process,
 ) -> Seconds:
     count = 64 + math.ceil(_highest_rate_per_s(arrivals) * duration_s)
     seed = int(rng.integers(2**63))
-    first_s = _rest_of_gap_s(arrivals, rng, process)
+    first_s = _rest_of_gap_s(arrivals, rng)
     while True:
         _check_count(count, number)
         # Begun anew each time: a longer draw of a process begins like a shorter one.
-        times_s = first_s + process(arrivals, count, np.random.default_rng(seed))
+        times_s = first_s + from_zero(arrivals, count, np.random.default_rng(seed))
         if times_s[-1] >= duration_s:
             return times_s[times_s < duration_s]
         count *= 2
 
 
-def _rest_of_gap_s(
-    arrivals: Poisson | Gamma | OnOff, rng: np.random.Generator, process: Process
-) -> float:
+def _rest_of_gap_s(arrivals: Poisson | Gamma | OnOff, rng: np.random.Generator) -> float:
     """From a time that knows nothing of the arrivals to the next of them."""
     if isinstance(arrivals, Gamma):
         # A uniform share of a gap drawn in proportion to its length, as in `clients.py`.
@@ -117,7 +106,7 @@ def _rest_of_gap_s(
         share_off = arrivals.mean_off_s / (arrivals.mean_on_s + arrivals.mean_off_s)
         if rng.random() < share_off:
             silence_s = float(rng.standard_exponential()) * arrivals.mean_off_s
-    return silence_s + float(process(arrivals, 2, rng)[1])
+    return silence_s + float(from_zero(arrivals, 2, rng)[1])
 
 
 def _highest_rate_per_s(arrivals: Poisson | Gamma | OnOff) -> float:

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from .api import LengthLimits, Message, TextEncoder, WorkloadError
-from .fit import fit_lengths
+from .clip import fit_lengths
 from .making import Making
 from .prompt_tokens import Words
 from .sessions import SessionDraws

@@ -33,8 +33,9 @@ class Admission(Protocol):
 
     def admit(
         self, request: RequestState, tokens: int, running: Sequence[RequestState], kv: KVRoom
-    ) -> Verdict:
-        """tokens: how much of the request the batching policy wants room for at once."""
+    ) -> bool:
+        """Whether a request that `can_ever_hold` is true of may start now. tokens: how much of it
+        the batching policy wants room for at once."""
         ...
 
     def readmit(self, requests: Sequence[RequestState], kv: KVRoom) -> Verdict:

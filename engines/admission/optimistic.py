@@ -18,7 +18,7 @@ from .base import Preemption
 
 @dataclass(frozen=True)
 class OptimisticAdmission:
-    """NOW iff free - needed >= watermark, NEVER iff total - needed < watermark, else LATER.
+    """Starts iff free - needed >= watermark; never can if total - needed < watermark.
 
     watermark: share of the pool; int(watermark x total) units, so with 0.01 none below 100. A
     cache whose requests never grow has no use for it. preemption: see `Admission`.
@@ -37,14 +37,10 @@ class OptimisticAdmission:
 
     def admit(
         self, request: RequestState, tokens: int, running: Sequence[RequestState], kv: KVRoom
-    ) -> Verdict:
+    ) -> bool:
         del running  # only what is free now counts
-        if not self.can_ever_hold(request, kv):
-            return Verdict.NEVER
         spare = kv.free_units - kv.needs(request, tokens)
-        if spare >= self._spare_units(kv) and kv.fits(request, tokens):
-            return Verdict.NOW
-        return Verdict.LATER
+        return spare >= self._spare_units(kv) and kv.fits(request, tokens)
 
     def readmit(self, requests: Sequence[RequestState], kv: KVRoom) -> Verdict:
         """With a block to write on for each sequence, as vLLM v0's `can_swap_in`."""

@@ -19,8 +19,8 @@ from .optimistic import say_why
 
 @dataclass(frozen=True)
 class ReserveAdmission:
-    """NOW iff prompt and longest output, less what is cached, fit beside what all running requests
-    may still take."""
+    """Starts iff prompt and longest output, less what is cached, fit beside what all running
+    requests may still take."""
 
     @property
     def guarantees_completion(self) -> bool:
@@ -35,15 +35,13 @@ class ReserveAdmission:
 
     def admit(
         self, request: RequestState, tokens: int, running: Sequence[RequestState], kv: KVRoom
-    ) -> Verdict:
+    ) -> bool:
         del tokens  # the whole of it, whatever is computed first
-        if not self.can_ever_hold(request, kv):
-            return Verdict.NEVER
         free = kv.free_units
         needed = kv.needs(request, request.full_tokens)
         if needed > free or not kv.fits(request, request.full_tokens):
-            return Verdict.LATER
-        return Verdict.NOW if needed + kv.promised_units(running) <= free else Verdict.LATER
+            return False
+        return needed + kv.promised_units(running) <= free
 
     def readmit(self, requests: Sequence[RequestState], kv: KVRoom) -> Verdict:
         del kv  # whoever has all its room reserved never makes room for others

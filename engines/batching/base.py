@@ -13,24 +13,26 @@ from ..step import Budget, Chunk, Limits, Refusal, StepPlan, Verdict, decodes_of
 
 
 class BatchingPolicy(Protocol):
-    """Chooses the next step. Deterministic: it reads and changes only `queues` and `kv`, and
-    time is an argument, so the same policy drives a real model and a simulator."""
+    """Chooses the next step. Deterministic: it reads and changes only the queues and the cache of
+    `step`, which says the time too, so the same policy drives a real model and a simulator."""
 
-    def plan(
-        self, queues: Queues, kv: KVCache, admission: Admission, limits: Limits, now_s: float
-    ) -> StepPlan:
+    def plan(self, step: Planning) -> StepPlan:
         """The next step, with KV room made for every token in it. Empty when nothing can run."""
         ...
 
 
 @dataclass
 class Planning:
-    """A step while it is being planned; who lost or regained a place in it so far."""
+    """A step while it is being planned; who lost or regained a place in it so far.
+
+    now_s: when it is planned.
+    """
 
     queues: Queues
     kv: KVCache
     admission: Admission
     limits: Limits
+    now_s: float
     preempted: list[RequestState] = field(default_factory=list)
     swapped_out: list[RequestState] = field(default_factory=list)
     swapped_in: list[RequestState] = field(default_factory=list)
@@ -108,22 +110,24 @@ class Planning:
         length: int,
         budget: Budget,
         *,
-        room_tokens: int,
-        asked_tokens: int,
+        room_tokens: int | None = None,
+        asked_tokens: int | None = None,
     ) -> Chunk | None:
         """Start the head of the waiting queue if it fits; else None, and it is left waiting.
 
         length: how many tokens after its cached ones it may compute in this step; 0 ends the walk.
         The tokens and the head's samples are taken from `budget`. room_tokens: how many of its
-        tokens get room. asked_tokens: how many must find room for it to start.
+        tokens get room. asked_tokens: how many must find room for it to start. Each None: all that
+        it knows.
         """
         if length < 1 or not budget.has(length, head.samples):
             return None
-        verdict = self.admission.admit(head, asked_tokens, self.queues.running, self.kv)
-        if verdict is not Verdict.NOW:
+        known = head.known_tokens
+        asked = known if asked_tokens is None else asked_tokens
+        if not self.admission.admit(head, asked, self.queues.running, self.kv):
             return None
         budget.take(length, head.samples)
-        self.begin(head, room_tokens, cached)
+        self.begin(head, known if room_tokens is None else room_tokens, cached)
         return Chunk(head, cached, length)
 
     def begin(self, head: RequestState, room: int, cached: int) -> None:

@@ -12,10 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..admission.base import Admission
-from ..kv.base import KVCache
-from ..state import Queues, RequestState, split_running
-from ..step import Budget, Chunk, Limits, StepPlan, Verdict, decodes_of
+from ..state import RequestState, split_running
+from ..step import Budget, Chunk, StepPlan, decodes_of
 from .base import Planning
 
 Chunking = Literal["fcfs", "equal"]
@@ -35,11 +33,8 @@ class InflightBatching:
     chunk_unit: int = 64
     long_prefill_tokens: int = 0
 
-    def plan(
-        self, queues: Queues, kv: KVCache, admission: Admission, limits: Limits, now_s: float
-    ) -> StepPlan:
-        del now_s  # nothing here waits for the clock
-        step = Planning(queues, kv, admission, limits)
+    def plan(self, step: Planning) -> StepPlan:
+        queues, limits = step.queues, step.limits
         longest = limits.max_model_len
         if not self.chunked:
             longest = min(longest, limits.max_num_batched_tokens)
@@ -146,7 +141,7 @@ class _Capacity:
             self.skipped.append(queues.waiting.popleft())
             return False
         tokens = head.known_tokens
-        if has_seat and step.admission.admit(head, tokens, queues.running, kv) is Verdict.NOW:
+        if has_seat and step.admission.admit(head, tokens, queues.running, kv):
             step.begin(head, tokens, kv.cached_tokens(head))
             self.producing.add(first_new)
             return True

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..admission.base import Admission
-from ..kv.base import KVCache
-from ..state import Queues, split_running
-from ..step import Budget, Chunk, Limits, StepPlan
+from ..state import split_running
+from ..step import Budget, Chunk, StepPlan
 from .base import Planning, context_chunk
 from .preempting import decode_with_spare
 
@@ -22,14 +20,11 @@ from .preempting import decode_with_spare
 class SarathiBatching:
     """Its chunk is `max_num_batched_tokens`: what a step may compute, decodes included."""
 
-    def plan(
-        self, queues: Queues, kv: KVCache, admission: Admission, limits: Limits, now_s: float
-    ) -> StepPlan:
-        del now_s  # nothing here waits for the clock
-        step = Planning(queues, kv, admission, limits)
+    def plan(self, step: Planning) -> StepPlan:
+        queues = step.queues
         decoding, _ = split_running(queues.running)
         decodes = decode_with_spare(step, decoding, group_of=lambda one: one)
-        budget = Budget.of(limits, queues.seats)
+        budget = Budget.of(step.limits, queues.seats)
         budget.take(min(len(decodes), budget.tokens))
         if not step.took_places:
             decodes += step.return_swapped(budget)
@@ -44,9 +39,8 @@ def _start_prompts(step: Planning, budget: Budget) -> list[Chunk]:
     """First chunks of what the budget has left; they take the room of all their tokens."""
     chunks: list[Chunk] = []
     for head, cached in step.heads(step.limits.max_model_len):
-        known = head.known_tokens
-        length = min(known - cached, budget.tokens)
-        chunk = step.start(head, cached, length, budget, room_tokens=known, asked_tokens=known)
+        length = min(head.known_tokens - cached, budget.tokens)
+        chunk = step.start(head, cached, length, budget)
         if chunk:
             chunks.append(chunk)
     return chunks

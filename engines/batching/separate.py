@@ -8,10 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from operator import attrgetter
 
-from ..admission.base import Admission
-from ..kv.base import KVCache
-from ..state import Queues
-from ..step import Budget, Chunk, Limits, StepPlan
+from ..step import Budget, Chunk, StepPlan
 from .base import Planning
 from .preempting import decode_with_spare
 
@@ -25,26 +22,25 @@ class SeparateBatching:
 
     delay_factor: float = 0.0
 
-    def plan(
-        self, queues: Queues, kv: KVCache, admission: Admission, limits: Limits, now_s: float
-    ) -> StepPlan:
-        step = Planning(queues, kv, admission, limits)
+    def plan(self, step: Planning) -> StepPlan:
+        queues = step.queues
         # Whoever was swapped out comes back before anybody new starts.
-        if not queues.swapped and self._may_prefill(queues, now_s):
+        if not queues.swapped and self._may_prefill(step):
             prompts = _start_prompts(step)
             if prompts:
                 return step.plan(prompts, ())
         # The samples of one request go on, or make room, together.
         decodes = decode_with_spare(step, queues.running, group_of=attrgetter("request"))
         if not step.took_places:
-            decodes += step.return_swapped(Budget.of(limits, queues.seats), together=True)
+            decodes += step.return_swapped(Budget.of(step.limits, queues.seats), together=True)
         return step.plan((), decodes)
 
-    def _may_prefill(self, queues: Queues, now_s: float) -> bool:
+    def _may_prefill(self, step: Planning) -> bool:
+        queues = step.queues
         if not queues.waiting or not queues.running or self.delay_factor == 0:
             return bool(queues.waiting)
         oldest_s = min(request.request.arrival_s for request in queues.waiting)
-        return now_s - oldest_s > self.delay_factor * queues.last_prompt_step_s
+        return step.now_s - oldest_s > self.delay_factor * queues.last_prompt_step_s
 
 
 def _start_prompts(step: Planning) -> list[Chunk]:
@@ -54,10 +50,7 @@ def _start_prompts(step: Planning) -> list[Chunk]:
     budget = Budget.of(limits, step.queues.seats)
     prompts: list[Chunk] = []
     for head, cached in step.heads(min(limits.max_model_len, limits.max_num_batched_tokens)):
-        known = head.known_tokens
-        chunk = step.start(
-            head, cached, known - cached, budget, room_tokens=known, asked_tokens=known
-        )
+        chunk = step.start(head, cached, head.known_tokens - cached, budget)
         if chunk:
             prompts.append(chunk)
     return prompts

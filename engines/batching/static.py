@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..admission.base import Admission
-from ..kv.base import KVCache
-from ..state import Queues, split_running
-from ..step import Budget, Limits, StepPlan
+from ..state import split_running
+from ..step import Budget, StepPlan
 from .base import Planning, context_chunk
 from .preempting import decode_or_preempt
 
@@ -20,21 +18,18 @@ class StaticBatching:
     """All prompts of a batch are computed before any of its members decodes; nobody joins until
     everybody has left. The token budget cuts the prompts into steps, it does not bound a batch."""
 
-    def plan(
-        self, queues: Queues, kv: KVCache, admission: Admission, limits: Limits, now_s: float
-    ) -> StepPlan:
-        del now_s  # nothing here waits for the clock
-        step = Planning(queues, kv, admission, limits)
+    def plan(self, step: Planning) -> StepPlan:
+        queues = step.queues
         if not queues.running and not queues.swapped:
             _form_batch(step)
-        budget = Budget.of(limits, queues.seats)
+        budget = Budget.of(step.limits, queues.seats)
         _, contexts = split_running(queues.running)
         chunks = [context_chunk(context, budget) for context in contexts]
         if chunks:
             return step.plan([chunk for chunk in chunks if chunk.length], ())
         decodes = decode_or_preempt(step, queues.running)
         if not step.took_places:
-            decodes += step.return_swapped(Budget.of(limits, queues.seats))
+            decodes += step.return_swapped(Budget.of(step.limits, queues.seats))
         return step.plan((), decodes)
 
 
@@ -43,5 +38,4 @@ def _form_batch(step: Planning) -> None:
     most = step.limits.max_num_seqs
     whole = Budget(step.limits.max_model_len * most, most)
     for head, cached in step.heads(step.limits.max_model_len):
-        known = head.known_tokens
-        step.start(head, cached, known - cached, whole, room_tokens=known, asked_tokens=known)
+        step.start(head, cached, head.known_tokens - cached, whole)

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..admission.base import Admission
-from ..kv.base import KVCache
-from ..state import Queues, RequestState
-from ..step import Budget, Chunk, Limits, StepPlan, decodes_of
+from ..state import RequestState
+from ..step import Budget, Chunk, StepPlan, decodes_of
 from .base import Planning
 
 
@@ -31,12 +29,9 @@ class UnifiedBatching:
     long_prefill_tokens: int = 0
     whole_prompt_fits: bool = False
 
-    def plan(
-        self, queues: Queues, kv: KVCache, admission: Admission, limits: Limits, now_s: float
-    ) -> StepPlan:
-        del now_s  # nothing here waits for the clock
-        step = Planning(queues, kv, admission, limits)
-        budget = Budget.of(limits, queues.seats)
+    def plan(self, step: Planning) -> StepPlan:
+        queues = step.queues
+        budget = Budget.of(step.limits, queues.seats)
         prefills, decodes = self._catch_up(step, budget)
         if not step.took_places:
             decodes += step.return_swapped(budget)
@@ -81,7 +76,7 @@ class UnifiedBatching:
             if self.chunked:
                 length = self._length(length, budget.tokens)
             room = cached + length
-            asked = head.known_tokens if self.whole_prompt_fits else room
+            asked = None if self.whole_prompt_fits else room
             chunk = step.start(head, cached, length, budget, room_tokens=room, asked_tokens=asked)
             if chunk:
                 # So that the next to start may find its blocks: a layer writes all of a step's

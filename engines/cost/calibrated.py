@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
+from ..trace import PhaseTimes
 from .features import DEVICE_PART_FEATURES, PART_FEATURES, labels
-from .roofline import StepTimes
 from .work import StepWork
 
 VERSION = 1
@@ -92,7 +92,7 @@ class CalibratedCost:
             at_knot.append(at_knot[-1] + width * slopes[index - 1])
         self._pieces = list(zip(self._knots, at_knot, slopes, strict=True))
 
-    def price(self, work: StepWork) -> StepTimes:
+    def price(self, work: StepWork) -> PhaseTimes:
         """Predicted times of one step; an empty one takes what choosing it takes.
 
         Raises ConfigError for a step that swaps: calibration has measured none.
@@ -105,17 +105,15 @@ class CalibratedCost:
             )
         tokens = work.prefill_tokens + work.decode_tokens
         if not tokens:
-            return StepTimes(schedule_s=_dot(self._schedule, work))
+            return PhaseTimes(schedule_s=_dot(self._schedule, work))
         knot, at_knot_s, slope = self._pieces[bisect_right(self._knots, tokens) - 1]
-        return StepTimes(
-            _dot(self._schedule, work),
-            _dot(self._prepare, work),
-            _dot(self._attention, work),
-            at_knot_s + (tokens - knot) * slope + _dot(self._linear, work),
-            _dot(self._sample, work),
-            0.0,
-            0.0,
-            _dot(self._host, work),
+        return PhaseTimes(
+            schedule_s=_dot(self._schedule, work),
+            prepare_s=_dot(self._prepare, work),
+            attention_s=_dot(self._attention, work),
+            linear_s=at_knot_s + (tokens - knot) * slope + _dot(self._linear, work),
+            sample_s=_dot(self._sample, work),
+            host_s=_dot(self._host, work),
         )
 
 

@@ -10,41 +10,23 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from ..errors import ConfigError
 from ..models.config import KV_SCALE_BYTES, ModelConfig
 from ..room import KV_MEMORY_SHARE, kv_room_bytes, said
+from ..trace import PhaseTimes
 from .hardware import Hardware, Link
 from .weights import UNQUANTISED, WeightChoice, WeightFormat
 from .work import ModelWork, StepWork, model_work
 
 
-class StepTimes(NamedTuple):
-    """Parts of a step's predicted time, seconds, named as in `StepTrace.phases`; they sum to it.
-
-    communicate_s: all-reduces and the gathering of logits under tensor parallelism. swap_s: KV
-    moved between device and host. schedule_s, host_s: 0 unless measured.
-    """
-
-    schedule_s: float = 0.0
-    prepare_s: float = 0.0
-    attention_s: float = 0.0
-    linear_s: float = 0.0
-    sample_s: float = 0.0
-    communicate_s: float = 0.0
-    swap_s: float = 0.0
-    host_s: float = 0.0
-
-    @property
-    def total_s(self) -> float:
-        return sum(self)
-
-
 class CostModel(Protocol):
     """Predicts how long a step takes. Pure: the same work, the same times."""
 
-    def price(self, work: StepWork) -> StepTimes: ...
+    def price(self, work: StepWork) -> PhaseTimes:
+        """The parts of a step's predicted time; schedule_s and host_s are 0 unless measured."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -146,11 +128,11 @@ class Roofline:
             # The logits of all devices, float32; logits_bytes_per_row counts a device's own twice.
             self._gather_s = share * devices * work.logits_bytes_per_row / 2 / rate
 
-    def price(self, work: StepWork) -> StepTimes:
+    def price(self, work: StepWork) -> PhaseTimes:
         """Predicted times of one step; an empty one takes none."""
         tokens = work.prefill_tokens + work.decode_tokens
         if not tokens:
-            return StepTimes(swap_s=self._swap_s(work.swap_tokens))
+            return PhaseTimes(swap_s=self._swap_s(work.swap_tokens))
         rows = work.sampled_rows
         linear_s = max(
             tokens * self._linear_flop_s, self._linear_read_s + tokens * self._activation_s
@@ -165,15 +147,13 @@ class Roofline:
             work.decode_context_tokens * self._pair_s,
             (work.decode_context_tokens + work.decode_tokens) * self._kv_s,
         )
-        return StepTimes(
-            0.0,
-            self._overhead_s,
-            attention_s,
-            linear_s,
-            rows * self._logits_s,
-            self._hops_s + tokens * self._message_s + rows * self._gather_s,
-            self._swap_s(work.swap_tokens) if work.swap_tokens else 0.0,
-            0.0,
+        return PhaseTimes(
+            prepare_s=self._overhead_s,
+            attention_s=attention_s,
+            linear_s=linear_s,
+            sample_s=rows * self._logits_s,
+            communicate_s=self._hops_s + tokens * self._message_s + rows * self._gather_s,
+            swap_s=self._swap_s(work.swap_tokens) if work.swap_tokens else 0.0,
         )
 
     def _swap_s(self, tokens: float) -> float:

@@ -6,14 +6,13 @@ there too, so that simulating it fetches nothing. mistral-7b is version 0.3 (no 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from ..errors import ConfigError, ModelError, unknown_name
 from ..models.bundled import model_directory
 from ..models.config import ModelConfig, NotNativeError, parse_config
 from ..models.hub import HUB_ID, fetching
+from ..models.json_file import read_json
 
 CONFIG_FILE = "config.json"
 _DIRECTORY = Path(__file__).with_name("shapes")
@@ -63,23 +62,9 @@ def shape_file(name: str) -> Path:
 def read_shape(path: Path) -> ModelConfig:
     """The shape that a config.json gives. Raises ModelError."""
     try:
-        return parse_config(read_config(path))
+        return parse_config(read_json(path))
     except NotNativeError as error:
         raise ModelError("model", str(path), f"has no cost model ({error})") from error
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """A config.json. Raises ModelError."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError("model", str(path), "does not exist") from None
-    except (OSError, ValueError) as error:
-        problem = str(error).partition("\n")[0]
-        raise ModelError("model", str(path), f"is not JSON ({problem})") from error
-    if not isinstance(data, dict):
-        raise ModelError("model", str(path), "is not a JSON object")
-    return data
 
 
 def _hub_config(name: str) -> Path:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ConfigError, unknown_name
-from ..models.config import DTYPE_BYTES, ModelConfig
+from ..models.config import DTYPE_BYTES, HEAD, LAYERS, ModelConfig
 from ..quantization.methods import FORMS, METHODS, find_method, head_method, op_of
 from .hardware import Hardware
 
@@ -109,10 +109,6 @@ class LayerMap(NamedTuple):
     layers: int
 
 
-# The module of an output projection that is not the embedding.
-_HEAD = "lm_head"
-
-
 @dataclass(frozen=True)
 class WeightChoice:
     """How a model's linear maps are stored.
@@ -152,7 +148,7 @@ class WeightChoice:
     def layer_maps(self, model: ModelConfig, model_dtype: str) -> list[LayerMap]:
         """The linear maps of the layers. model: one device's share of it."""
         found: list[LayerMap] = []
-        for name, (out_features, in_features) in _map_sizes(model).items():
+        for name, (out_features, in_features) in model.layer_maps().items():
             for format, layers in self._formats(name, model, model_dtype).items():
                 found.append(LayerMap(format, out_features, in_features, layers))
         return found
@@ -163,18 +159,18 @@ class WeightChoice:
         """How many layers store their map of this name in each way."""
         if self.stored is None:
             return {self.layer_format(model_dtype): model.num_layers}
-        modules = (f"model.layers.{layer}.{name}" for layer in range(model.num_layers))
+        modules = (f"{LAYERS}{layer}.{name}" for layer in range(model.num_layers))
         return Counter(self._stored_format(module, model_dtype) for module in modules)
 
     def head_format(self, model_dtype: str) -> WeightFormat:
-        if self.stored and _HEAD in self.stored:
-            return self._stored_format(_HEAD, model_dtype)
+        if self.stored and HEAD in self.stored:
+            return self._stored_format(HEAD, model_dtype)
         return weight_format(head_method(self.method, self.head), model_dtype)
 
     def layer_ops(self, model: ModelConfig) -> tuple[str, ...]:
         """The operations that multiply by the layers' weights, in the order of their names."""
         if self.stored is not None:
-            return tuple(sorted({self._stored_op(module) for module in _layer_sizes(model)}))
+            return tuple(sorted({self._stored_op(module) for module in model.map_shapes()}))
         if self.method == "none":
             return ("linear",)
         form = "int8" if self.bits == 8 else find_method(self.method).form
@@ -182,8 +178,8 @@ class WeightChoice:
 
     def head_op(self) -> str:
         """The one that multiplies by the output projection's."""
-        if self.stored and _HEAD in self.stored:
-            return self._stored_op(_HEAD)
+        if self.stored and HEAD in self.stored:
+            return self._stored_op(HEAD)
         method = head_method(self.method, self.head)
         return "linear" if method == "none" else op_of(find_method(method).form)
 
@@ -209,24 +205,6 @@ class WeightChoice:
 def _with_eight_bits(format: WeightFormat) -> WeightFormat:
     """Where activations are rounded to eight bits first."""
     return replace(format, name=f"{format.name}+a8", arithmetic=("int8",))
-
-
-def _map_sizes(model: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """[out_features, in_features] of each linear map of a layer, by its name there."""
-    return {
-        name.removesuffix(".weight"): shape
-        for name, shape in model.layer_shapes().items()
-        if name.endswith("_proj.weight")
-    }
-
-
-def _layer_sizes(model: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """The same of all layers, by module."""
-    return {
-        f"model.layers.{layer}.{name}": size
-        for layer in range(model.num_layers)
-        for name, size in _map_sizes(model).items()
-    }
 
 
 UNQUANTISED = WeightChoice()

@@ -3,35 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..api import TokenLogprobs
 from ..kv.base import KVPlacement, Move
 from ..step import StepPlan
-
-
-@dataclass(frozen=True, slots=True)
-class ForwardTimes:
-    """Measured parts of one execution, seconds; see `PhaseTimes` for what each one holds."""
-
-    prepare_s: float = 0.0
-    attention_s: float = 0.0
-    linear_s: float = 0.0
-    sample_s: float = 0.0
-    communicate_s: float = 0.0
-    swap_s: float = 0.0
-
-    @property
-    def total_s(self) -> float:
-        return (
-            self.prepare_s
-            + self.attention_s
-            + self.linear_s
-            + self.sample_s
-            + self.communicate_s
-            + self.swap_s
-        )
+from ..trace import PhaseTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +17,13 @@ class StepResult:
     """Sampled tokens, in plan order: for each chunk that reaches its sequence's tail, one for each
     sample the sequence still stands for. Below 0: its logits have no distribution to choose from.
 
-    logprobs: of each of these tokens, None where its request asked for none; empty where the
-    executor knows none. device_s: the time by the device's own clock; 0 where it has none.
-    replayed: it was launched at once, as a captured graph.
+    times: the parts of the step that the executor knows. logprobs: of each of these tokens, None
+    where its request asked for none; empty where the executor knows none. device_s: the time by the
+    device's own clock; 0 where it has none. replayed: it was launched at once, as a captured graph.
     """
 
     token_ids: Sequence[int]
-    times: ForwardTimes = ForwardTimes()
+    times: PhaseTimes = field(default_factory=PhaseTimes)
     logprobs: Sequence[TokenLogprobs | None] = ()
     device_s: float = 0.0
     replayed: bool = False

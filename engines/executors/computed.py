@@ -13,7 +13,8 @@ from ..api import SamplingParams
 from ..kv.base import Move
 from ..models.decoder import AttentionTimer
 from ..sampling import PENALTIES, sample, wants_argmax_only, why_on_host
-from .base import ForwardTimes, Pending, StepResult
+from ..trace import PhaseTimes
+from .base import Pending, StepResult
 from .memory import explained
 from .work import Work
 
@@ -59,7 +60,7 @@ class Computing:
         start_s = perf_counter()
         swap_s = self._move(work.moves)
         if work.model_pass is None:
-            return StepResult((), ForwardTimes(swap_s=swap_s))
+            return StepResult((), PhaseTimes(swap_s=swap_s))
         timer = AttentionTimer()
         with explained("to compute a step", self._device):
             logits = work.model_pass.logits(self._sampled, timer, wants_argmax_only(work.draws))
@@ -70,7 +71,7 @@ class Computing:
         self._sampled = [max(0, token_id) for token_id in token_ids]
         return StepResult(
             token_ids,
-            ForwardTimes(
+            PhaseTimes(
                 prepare_s=work.prepare_s,
                 attention_s=timer.seconds,
                 # Copies within the cache are the model's, which writes where they lie.

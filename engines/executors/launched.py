@@ -14,7 +14,8 @@ from torch import Tensor
 from ..api import SamplingParams
 from ..kv.base import Move
 from ..sampling import Sampled, choose, sample, why_on_host
-from .base import ForwardTimes, Pending, StepResult
+from ..trace import PhaseTimes
+from .base import Pending, StepResult
 from .memory import explained
 from .passes import Samples
 from .work import Work
@@ -87,7 +88,7 @@ class Launching:
                     draw = partial(self._drawn, logits, work)
                 else:
                     tokens = self._chosen(logits, work)
-        times = ForwardTimes(
+        times = PhaseTimes(
             prepare_s=work.prepare_s,
             linear_s=perf_counter() - launch_s - swap_s,
             swap_s=swap_s,
@@ -124,7 +125,7 @@ class LaunchedStep:
 
     begin: torch.cuda.Event
     end: torch.cuda.Event
-    times: ForwardTimes
+    times: PhaseTimes
     tokens: Tensor | None
     draw: Callable[[], Sequence[Sampled]] | None
     moved: torch.cuda.Event | None = None

@@ -10,7 +10,7 @@ from ..cost.roofline import CostModel
 from ..cost.work import StepWork
 from ..kv.base import KVPlacement, Move
 from ..step import StepPlan
-from .base import ForwardTimes, StepResult
+from .base import StepResult
 
 TOKEN = 0  # what every sample is
 
@@ -27,18 +27,7 @@ class SimulatedExecutor:
         sampled, work = self._work(plan, _moved_tokens(moves, kv.tokens_per_unit))
         times = self._cost.price(work)
         self._clock.advance(times.total_s)
-        # What a calibration says of schedule and host is the step's remainder: host.
-        return StepResult(
-            [TOKEN] * sampled,
-            ForwardTimes(
-                times.prepare_s,
-                times.attention_s,
-                times.linear_s,
-                times.sample_s,
-                times.communicate_s,
-                times.swap_s,
-            ),
-        )
+        return StepResult([TOKEN] * sampled, times)
 
     def _work(self, plan: StepPlan, moved_tokens: int) -> tuple[int, StepWork]:
         """How many tokens the step samples, and what it must do."""

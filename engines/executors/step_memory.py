@@ -37,7 +37,7 @@ class StepShape:
     devices: int = 1
 
 
-def step_bytes(config: ModelConfig, step: StepShape) -> int:
+def step_memory_bytes(config: ModelConfig, step: StepShape) -> int:
     """All that it takes of each device. Ids, block tables and workspaces of libraries are not
     counted."""
     return activation_bytes(config, step) + logits_bytes(config, step) + widened_bytes(config, step)

@@ -39,7 +39,7 @@ class PagedKVCache:
             raise ConfigError("num_blocks", num_blocks, "at least 1")
         self.block_size = block_size
         self.num_blocks = num_blocks
-        self.prefix_cache = prefix_cache
+        self.names_blocks = prefix_cache
         self.pool = BlockPool(num_blocks)
         self.host = BlockPool(host_blocks)
         self._tables: dict[RequestState, list[int]] = {}
@@ -64,10 +64,6 @@ class PagedKVCache:
     def free_units(self) -> int:
         return self.pool.free_blocks
 
-    @property
-    def names_blocks(self) -> bool:
-        return self.prefix_cache
-
     def _blocks(self, tokens: int) -> int:
         return -(-tokens // self.block_size)
 
@@ -85,7 +81,7 @@ class PagedKVCache:
             missing = self._blocks(tokens) - len(table)
             return max(0, missing) + self._must_copy(request, table)
         blocks = self.units_of(request, tokens)
-        if not self.prefix_cache:
+        if not self.names_blocks:
             return blocks
         refs = self.pool.refs
         # A cached block that nobody holds counts as needed: taking it uses up a free one.
@@ -106,12 +102,12 @@ class PagedKVCache:
         return promised + sum(self.pool.refs[block] - 1 for block in self._shared_tails)
 
     def cached_tokens(self, request: RequestState) -> int:
-        if not self.prefix_cache or request in self._tables:
+        if not self.names_blocks or request in self._tables:
             return 0
         return len(self._match(request)) * self.block_size
 
     def next_new_block(self, request: RequestState) -> bytes | None:
-        if not self.prefix_cache:
+        if not self.names_blocks:
             return None
         held = request in self._tables
         known = request.published_blocks if held else len(self._match(request))
@@ -147,7 +143,7 @@ class PagedKVCache:
 
     def _start(self, request: RequestState, tokens: int) -> bool:
         pool = self.pool
-        found = self._match(request) if self.prefix_cache else []
+        found = self._match(request) if self.names_blocks else []
         fresh = self._blocks(tokens) - len(found)
         if fresh + sum(pool.refs[block] == 0 for block in found) > pool.free_blocks:
             return False
@@ -197,7 +193,7 @@ class PagedKVCache:
         return False
 
     def publish(self, request: RequestState, tokens: int) -> None:
-        if not self.prefix_cache:
+        if not self.names_blocks:
             return
         full = tokens // self.block_size
         if full <= request.published_blocks:
@@ -310,7 +306,7 @@ class PagedKVCache:
             ),
             shared_tokens=self._shared_tokens() if self.pool.extra_refs else 0,
             shared_room_tokens=self.pool.extra_refs * size,
-            cached_tokens=self.pool.cached_blocks * size if self.prefix_cache else 0,
+            cached_tokens=self.pool.cached_blocks * size if self.names_blocks else 0,
         )
 
     def _shared_tokens(self) -> int:

@@ -13,6 +13,10 @@ DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 # A KV cache of these holds codes, and beside each head's a scale in bfloat16.
 KV_CODE_BYTES = {"int8": 1, "fp8": 1}
 KV_SCALE_BYTES = 2
+# In front of a layer's number in a parameter's name, and the output projection's module where it is
+# not the embedding.
+LAYERS = "model.layers."
+HEAD = "lm_head"
 # Each layer's weights are listed by name before any is read; published models have hundreds.
 MOST_LAYERS = 10_000
 # Sizes and token ids are 32-bit in every kernel and checkpoint.
@@ -84,7 +88,6 @@ class ModelConfig:
     mlp_bias: bool
     qk_norm: bool
     tie_word_embeddings: bool
-    bos_token_id: int | None
     eos_token_ids: tuple[int, ...]
     dtype: str
 
@@ -131,23 +134,14 @@ class ModelConfig:
             "model.norm.weight": (self.hidden_size,),
         }
         if not self.tie_word_embeddings:
-            shapes["lm_head.weight"] = (self.vocab_size, self.hidden_size)
+            shapes[f"{HEAD}.weight"] = (self.vocab_size, self.hidden_size)
         for layer in range(self.num_layers):
             for name, shape in self.layer_shapes().items():
-                shapes[f"model.layers.{layer}.{name}"] = shape
+                shapes[f"{LAYERS}{layer}.{name}"] = shape
         return shapes
 
     def layer_shapes(self) -> dict[str, tuple[int, ...]]:
         """The parameters of any one layer."""
-        linears = {
-            "self_attn.q_proj": (self.q_size, self.hidden_size, self.attention_bias),
-            "self_attn.k_proj": (self.kv_size, self.hidden_size, self.attention_bias),
-            "self_attn.v_proj": (self.kv_size, self.hidden_size, self.attention_bias),
-            "self_attn.o_proj": (self.hidden_size, self.q_size, self.output_bias),
-            "mlp.gate_proj": (self.intermediate_size, self.hidden_size, self.mlp_bias),
-            "mlp.up_proj": (self.intermediate_size, self.hidden_size, self.mlp_bias),
-            "mlp.down_proj": (self.hidden_size, self.intermediate_size, self.mlp_bias),
-        }
         shapes: dict[str, tuple[int, ...]] = {
             "input_layernorm.weight": (self.hidden_size,),
             "post_attention_layernorm.weight": (self.hidden_size,),
@@ -155,11 +149,42 @@ class ModelConfig:
         if self.qk_norm:
             shapes["self_attn.q_norm.weight"] = (self.head_dim,)
             shapes["self_attn.k_norm.weight"] = (self.head_dim,)
-        for name, (out_features, in_features, bias) in linears.items():
+        for name, (out_features, in_features) in self.layer_maps().items():
             shapes[f"{name}.weight"] = (out_features, in_features)
-            if bias:
+            if self._has_bias(name):
                 shapes[f"{name}.bias"] = (out_features,)
         return shapes
+
+    def layer_maps(self) -> dict[str, tuple[int, int]]:
+        """[out_features, in_features] of each linear map of any one layer, by its name there."""
+        hidden, inner = self.hidden_size, self.intermediate_size
+        return {
+            "self_attn.q_proj": (self.q_size, hidden),
+            "self_attn.k_proj": (self.kv_size, hidden),
+            "self_attn.v_proj": (self.kv_size, hidden),
+            "self_attn.o_proj": (hidden, self.q_size),
+            "mlp.gate_proj": (inner, hidden),
+            "mlp.up_proj": (inner, hidden),
+            "mlp.down_proj": (hidden, inner),
+        }
+
+    def map_shapes(self) -> dict[str, tuple[int, int]]:
+        """The same of all layers, by module."""
+        return {
+            f"{LAYERS}{layer}.{name}": shape
+            for layer in range(self.num_layers)
+            for name, shape in self.layer_maps().items()
+        }
+
+    @property
+    def head_name(self) -> str:
+        """The output projection's module."""
+        return "model.embed_tokens" if self.tie_word_embeddings else HEAD
+
+    def _has_bias(self, name: str) -> bool:
+        if name.startswith("mlp."):
+            return self.mlp_bias
+        return self.output_bias if name == "self_attn.o_proj" else self.attention_bias
 
 
 FAMILIES = {
@@ -210,7 +235,6 @@ def parse_config(
         mlp_bias=family == "llama" and _flag(data, "mlp_bias"),
         qk_norm=family == "qwen3",
         tie_word_embeddings=_flag(data, "tie_word_embeddings"),
-        bos_token_id=next(iter(token_ids(data, "bos_token_id")), None),
         eos_token_ids=token_ids(generation or {}, "eos_token_id")
         or token_ids(data, "eos_token_id"),
         dtype=_dtype(data),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ModelError
+from .config import LAYERS
 
 if TYPE_CHECKING:
     from gguf import GGUFReader
@@ -120,7 +121,7 @@ def _tensors(
         values = dequantize(tensor.data, tensor.tensor_type)
         if kind in ("attn_q", "attn_k"):
             values = _split_halves(values, heads if kind == "attn_q" else kv_heads)
-        layer = f"model.layers.{parts[1]}." if parts[0] == "blk" else ""
+        layer = f"{LAYERS}{parts[1]}." if parts[0] == "blk" else ""
         yield f"{layer}{_NAMES[kind]}.{parts[-1]}", np.require(values, requirements=["C", "W"])
 
 

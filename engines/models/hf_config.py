@@ -18,7 +18,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 from ..errors import ModelError
 from .config import DTYPE_BYTES, MOST_LAYERS, kv_head_bytes, token_ids
 from .hf_attention import TRACED, AttentionLayer, tracing
-from .loader import load_generation_config, read_json
+from .json_file import read_json
+from .loader import load_generation_config
 
 _TRACED_TOKENS = 3
 _AROUND = "does not run through transformers' attention interface"

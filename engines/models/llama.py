@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...kernels.batch import AttentionBatch
-from ...kernels.decoder import DecoderLayer, DecoderWeights, LinearMap
+from ...kernels.decoder import DecoderLayer, DecoderWeights
 from ...kernels.dispatch import count_calls
 from ..quantization.linear import WeightSource
-from .config import ModelConfig
+from .config import LAYERS, ModelConfig
 from .decoder import AttentionTimer
 from .fused import OP, fused_step
 from .kv_tensors import KVTensors
@@ -27,7 +27,7 @@ from .rope import RotaryTable
 
 def decoder_layer(config: ModelConfig, source: WeightSource, index: int) -> DecoderLayer:
     """Layer `index` with its weights from `source`."""
-    prefix = f"model.layers.{index}"
+    prefix = f"{LAYERS}{index}"
     attention, mlp = f"{prefix}.self_attn", f"{prefix}.mlp"
     return DecoderLayer(
         input_norm=source.tensor(f"{prefix}.input_layernorm.weight"),
@@ -86,10 +86,7 @@ class Llama:
         self.embedding = source.tensor("model.embed_tokens.weight")
         self.layers = tuple(decoder_layer(config, source, i) for i in range(config.num_layers))
         self.norm = source.tensor("model.norm.weight")
-        self.lm_head = source.linear(
-            ["model.embed_tokens" if config.tie_word_embeddings else "lm_head"]
-        )
-
+        self.lm_head = source.linear([config.head_name])
         self.step = None if step is None else fused_step(step, self.decoder_weights)
         self._step_calls = count_calls(OP, step or "")
 
@@ -112,10 +109,8 @@ class Llama:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes that a decode step reads: every linear map and norm, and not the embedding table,
-        of which it reads a row a token (when tied, the output projection counts it)."""
-        parts = [part for layer in self.layers for part in vars(layer).values()]
-        return sum(_bytes(part) for part in [*parts, self.norm, self.lm_head])
+        """As `Decoder.weight_bytes`."""
+        return self.decoder_weights.weight_bytes
 
     def head_bytes(self, rows: int, argmax_only: bool = False) -> int:
         """As `Decoder.head_bytes`."""
@@ -135,13 +130,7 @@ class Llama:
         timer: AttentionTimer | None = None,
         argmax_only: bool = False,
     ) -> Tensor:
-        """One pass over T packed tokens -> logits [rows, vocab] in the model's dtype.
-
-        token_ids, positions, slot_mapping: int64 [T]; the tokens' keys and values are written to
-        their slots of `cache`, then read through `batch`. logit_rows int64 [rows]: the tokens
-        whose next token is wanted, in that order; None: all T. argmax_only: of a row only its
-        largest logit is wanted, and where that is; others may be left at -infinity.
-        """
+        """As `Decoder.forward`."""
         rows = len(token_ids) if logit_rows is None else len(logit_rows)
         if self.step is not None and self.step.takes(cache, batch, rows):
             self._step_calls[0] += 1
@@ -187,9 +176,3 @@ class Llama:
             normed, hidden = self.ops.add_rms_norm(mlp, hidden, next_norm, eps)
             del mlp
         return self.lm_head(normed)
-
-
-def _bytes(part: Tensor | LinearMap | None) -> int:
-    if part is None:
-        return 0
-    return part.nbytes if isinstance(part, Tensor) else part.weight_bytes

@@ -6,7 +6,6 @@ architecture from config.json, names, shapes and dtypes from the safetensors hea
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from ..errors import ModelError
 from .config import ModelConfig, parse_config
+from .json_file import read_json
 
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
@@ -160,7 +160,8 @@ def _open(path: Path) -> Any:
     except OSError as error:
         raise ModelError("model", str(path), f"cannot be read ({error.strerror})") from error
     except SafetensorError as error:
-        problem = f"is not a whole safetensors file ({_first_line(error)})"
+        first_line = str(error).partition("\n")[0]
+        problem = f"is not a whole safetensors file ({first_line})"
         raise ModelError("model", str(path), problem) from error
 
 
@@ -208,22 +209,3 @@ def _indexed(directory: Path, weight_map: object) -> list[tuple[Path, Sequence[s
         if not (directory / file).is_file():
             raise ModelError("model", str(directory), f"lacks the shard {file!r} of its index")
     return [(directory / file, names) for file, names in by_file.items()]
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A file that is one JSON object. Raises ModelError."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError("model", str(path), "does not exist") from None
-    except OSError as error:
-        raise ModelError("model", str(path), f"cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError("model", str(path), f"is not JSON ({_first_line(error)})") from error
-    if not isinstance(data, dict):
-        raise ModelError("model", str(path), "is not a JSON object")
-    return data
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]

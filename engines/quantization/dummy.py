@@ -44,6 +44,7 @@ class DummyWeights(Lazy[Tensor]):
         self.dtype = dtype
         self.device = device
         self.shapes = config.parameter_shapes()
+        self.maps = config.map_shapes()
         super().__init__(self.shapes)
         self._seed = seed
 
@@ -68,11 +69,10 @@ class DummyInt4(Lazy[QuantizedMap]):
     def __init__(self, weights: DummyWeights, group_size: int) -> None:
         self._weights = weights
         self._group_size = group_size
-        self._shapes = _map_shapes(weights)
-        super().__init__(self._shapes)
+        super().__init__(weights.maps)
 
     def make(self, name: str) -> QuantizedMap:
-        outputs, inputs = self._shapes[name]
+        outputs, inputs = self._weights.maps[name]
         generator, device = self._weights.generator(name), self._weights.device
         nibbles = torch.randint(
             0, 256, (outputs, inputs // 2), generator=generator, device=device, dtype=torch.uint8
@@ -91,21 +91,12 @@ class DummyStaticFp8(Lazy[QuantizedMap]):
     def __init__(self, weights: DummyWeights, scheme: Scheme) -> None:
         self._weights = weights
         self._scheme = scheme
-        super().__init__(_map_shapes(weights))
+        super().__init__(weights.maps)
 
     def make(self, name: str) -> QuantizedMap:
         weight = round_to_fp8(self._weights[f"{name}.weight"], self._scheme)
         largest = torch.tensor(LARGEST_INPUT, device=self._weights.device)
         return QuantizedMap(replace(weight, input_scale=e4m3_scales(largest)))
-
-
-def _map_shapes(weights: DummyWeights) -> dict[str, tuple[int, ...]]:
-    """Of each linear map of the layers, by its module."""
-    return {
-        name.removesuffix(".weight"): shape
-        for name, shape in weights.shapes.items()
-        if name.startswith("model.layers.") and name.endswith("_proj.weight")
-    }
 
 
 def dummy_source(

@@ -15,12 +15,12 @@ from torch import Tensor
 from ...kernels.grouped_int8 import GroupedInt8, dequantize_grouped
 from ...kernels.int4 import PackedInt4, dequantize_int4
 from ..models import dense as forward
-from ..models.config import ModelConfig
+from ..models.config import LAYERS, ModelConfig
 from ..models.llama import DecoderLayer, decoder_layer
 from ..models.ops import ModelOps, select_ops
 from ..models.rope import RotaryTable
 from .quantized import PackedSource, QuantizedMap, QuantizedModel
-from .scheme import LAYERS, Scheme
+from .scheme import Scheme
 
 # Short names of a layer's linear maps, by the input they share.
 QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ConfigError, ModelError
-from ..models.config import ModelConfig
+from ..models.config import LAYERS, ModelConfig
 from .finite import check_finite
 from .layer import (
     LINEARS,
@@ -33,7 +33,7 @@ from .methods import find_method
 from .quantized import LayerReport, QuantizedMap, QuantizedModel, Unquantized
 from .resume import FinishedMaps, LayerStore, StoredLayer
 from .rounding import round_map
-from .scheme import LAYERS, Scheme, quantized_maps
+from .scheme import Scheme, quantized_maps
 
 # Tokens that go through a layer at once; losses are taken on the first of these batches.
 BATCH_TOKENS = 4096

@@ -7,16 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-
-class Linear(Protocol):
-    """x [tokens, in_features] -> [tokens, out_features], in x's dtype."""
-
-    def __call__(self, x: Tensor) -> Tensor: ...
-
-    @property
-    def weight_bytes(self) -> int:
-        """Bytes that one application reads: packed weights, scales, zeros, bias."""
-        ...
+from ...kernels.decoder import LinearMap
 
 
 class WeightSource(Protocol):
@@ -26,7 +17,7 @@ class WeightSource(Protocol):
         """A parameter in the model's dtype, on its device."""
         ...
 
-    def linear(self, names: Sequence[str]) -> Linear:
+    def linear(self, names: Sequence[str]) -> LinearMap:
         """The linear map of modules `names` (without `.weight`), stacked along out_features.
 
         Stacking q, k, v and gate, up reads the activations once; biases are stacked alike.

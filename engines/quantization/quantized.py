@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...kernels.decoder import LinearMap
 from ...kernels.fp4 import Fp4Weight, stack_fp4
 from ...kernels.fp8 import Fp8Weight, stack_fp8
 from ...kernels.grouped_int8 import GroupedInt8, stack_grouped
@@ -18,7 +19,6 @@ from ...kernels.w8a8 import W8A8Weight, stack_w8a8
 from ..errors import ConfigError
 from .dense import DenseSource
 from .lazy import Lazy
-from .linear import Linear
 from .methods import op_of
 from .scheme import Scheme
 
@@ -104,7 +104,7 @@ class Unquantized(Lazy[Tensor]):
 class ReorderedLinear:
     """A linear map that reads its inputs in another order; a gather, whatever kernel follows."""
 
-    def __init__(self, linear: Linear, order: Tensor) -> None:
+    def __init__(self, linear: LinearMap, order: Tensor) -> None:
         self._linear = linear
         self._order = order
 
@@ -120,7 +120,7 @@ class ReorderedLinear:
 class SideBySide:
     """Maps of the same input that no one kernel can take together: their outputs in a row."""
 
-    def __init__(self, parts: Sequence[Linear]) -> None:
+    def __init__(self, parts: Sequence[LinearMap]) -> None:
         self._parts = tuple(parts)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -158,7 +158,7 @@ class PackedSource:
         """A parameter that is not quantised."""
         return self._dense.tensor(name)
 
-    def linear(self, names: Sequence[str]) -> Linear:
+    def linear(self, names: Sequence[str]) -> LinearMap:
         """Modules `names`, stacked where one kernel takes them together and side by side where it
         does not: some quantised, others not, or with scales or an order of inputs of their own.
 
@@ -172,7 +172,7 @@ class PackedSource:
                 return self._packed(together, names)
         return SideBySide([self.linear([name]) for name in names])
 
-    def _packed(self, map_: QuantizedMap, names: Sequence[str]) -> Linear:
+    def _packed(self, map_: QuantizedMap, names: Sequence[str]) -> LinearMap:
         op = op_of(_FORM_OF[type(map_.weight)], self._activations)
         kernel = select(op, self._device, self._dtype, self._force)
         weight = map_.weight.to(self._device)

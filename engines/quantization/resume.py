@@ -19,10 +19,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import ConfigError, ModelError
+from ..models.config import LAYERS
 from .layer import LayerMaps, LayerTensors
 from .lazy import Lazy
 from .quantized import PACKED, LayerReport, PackedWeight, QuantizedMap
-from .scheme import LAYERS
 
 STATE_FILE = "state.json"
 # Of the files' layout: raise it when they could no longer be read alike.

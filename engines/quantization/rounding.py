@@ -20,7 +20,7 @@ from .layer import GATE_UP, QKV
 from .lazy import Lazy
 from .quantized import PackedWeight, QuantizedMap, QuantizedModel
 from .rtn import round_to_nearest
-from .scheme import Scheme, default_scheme, head_of, quantized_maps
+from .scheme import Scheme, default_scheme, quantized_maps
 from .w8a8 import round_to_w8a8
 
 Round = Callable[[Tensor, Scheme], PackedWeight]
@@ -122,7 +122,7 @@ def with_rounded_head(
     if method == "none":
         return model
     scheme = default_scheme(config, method)
-    head = RoundedMaps(model.dense, (head_of(config),), scheme, device)
+    head = RoundedMaps(model.dense, (config.head_name,), scheme, device)
     return replace(model, maps=_Together(model.maps, head))
 
 

@@ -9,8 +9,6 @@ from ..models.config import ModelConfig
 from .grid import choose_group_size, in_pieces
 from .methods import find_method, find_quantiser
 
-LAYERS = "model.layers."
-
 
 @dataclass(frozen=True)
 class Scheme:
@@ -116,12 +114,8 @@ def input_widths(config: ModelConfig) -> tuple[int, ...]:
 
 
 def _maps_by_width(config: ModelConfig) -> dict[int, str]:
-    """A layer's map for each number of inputs."""
-    return {
-        config.intermediate_size: "mlp.down_proj",
-        config.q_size: "self_attn.o_proj",
-        config.hidden_size: "self_attn.q_proj",
-    }
+    """The first of a layer's maps that has so many inputs, for each number of them."""
+    return {width: name for name, (_, width) in reversed(config.layer_maps().items())}
 
 
 def ragged_width(config: ModelConfig, scheme: Scheme) -> int | None:
@@ -142,13 +136,4 @@ def check_group_size(config: ModelConfig, group_size: int, or_else: str = "") ->
 
 def quantized_maps(config: ModelConfig) -> tuple[str, ...]:
     """Names of the linear maps of every layer, without `.weight`: what a method quantises."""
-    return tuple(
-        name.removesuffix(".weight")
-        for name in config.parameter_shapes()
-        if name.startswith(LAYERS) and name.endswith("_proj.weight")
-    )
-
-
-def head_of(config: ModelConfig) -> str:
-    """The name of the output projection's module."""
-    return "model.embed_tokens" if config.tie_word_embeddings else "lm_head"
+    return tuple(config.map_shapes())

@@ -10,13 +10,14 @@ from typing import Any
 from ...engines.config import CPU_KV_MEMORY_BYTES, EngineConfig
 from ...engines.cost.calibrated import CalibratedCost, Calibration
 from ...engines.cost.hardware import Hardware, resolve_hardware
-from ...engines.cost.roofline import CostModel, Efficiency, Roofline, StepTimes, kv_capacity_tokens
+from ...engines.cost.roofline import CostModel, Efficiency, Roofline, kv_capacity_tokens
 from ...engines.cost.weights import WeightChoice
 from ...engines.cost.work import StepWork
 from ...engines.errors import ConfigError, MissingError
 from ...engines.models.config import ModelConfig
 from ...engines.room import KV_MEMORY_SHARE, taken_beside_weights
 from ...engines.step import Limits
+from ...engines.trace import PhaseTimes
 from ..config import RunConfig
 from ..storage.settings import setting_of
 
@@ -45,7 +46,7 @@ class Extrapolating:
         self.cost = cost
         self.steps = 0
 
-    def price(self, work: StepWork) -> StepTimes:
+    def price(self, work: StepWork) -> PhaseTimes:
         self.steps += bool(self.cost.calibration.beyond(work))
         return self.cost.price(work)
 

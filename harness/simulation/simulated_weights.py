@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...engines.config import EngineConfig
-from ...engines.cost.shapes import CONFIG_FILE, known_shapes, read_config
+from ...engines.cost.shapes import CONFIG_FILE, known_shapes
 from ...engines.cost.weights import WeightChoice
 from ...engines.errors import ConfigError
+from ...engines.models.json_file import read_json
 from ...engines.quantization.methods import check_activations
 
 
@@ -21,7 +22,7 @@ def settle_weights(
     Raises ConfigError for one whose config has another name, where no method is named.
     """
     if model.lower() in known_shapes() or file.name != CONFIG_FILE:
-        if engine.quant == "auto" and read_config(file).get("quantization_config"):
+        if engine.quant == "auto" and read_json(file).get("quantization_config"):
             allowed = f"a method (--quant): how {file} is quantised is read of a {CONFIG_FILE} only"
             raise ConfigError("quant", "auto", allowed)
         quant = "none" if engine.quant == "auto" else engine.quant

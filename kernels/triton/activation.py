@@ -9,16 +9,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..registry import implements
-from ..requirements import package
 from .launch import launch
-from .target import interpreted, on_gpu, power_of_two, warps_for
+from .register import implements_triton
+from .target import interpreted, power_of_two, warps_for
 
 # Elements of a program: enough bytes on their way in each, and programs for all units at one token.
 BLOCK = 1024
 
 
-@implements("silu_mul", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
+@implements_triton("silu_mul")
 def silu_mul(gate_up: Tensor) -> Tensor:
     """As the reference."""
     from .activation_kernel import silu_mul_kernel

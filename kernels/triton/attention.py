@@ -20,11 +20,11 @@ from torch import Tensor
 
 from ..batch import AttentionBatch, ContiguousBatch, PagedBatch
 from ..device_lengths import DeviceLengths
-from ..registry import KernelError, implements
-from ..requirements import package
+from ..registry import KernelError
 from .attention_blocks import Blocks, context_blocks, decode_blocks, segments
 from .launch import launch
-from .target import interpreted, on_amd, on_gpu, power_of_two
+from .register import implements_triton
+from .target import interpreted, on_amd, power_of_two
 
 # A tile of wider heads does not fit in shared memory.
 LARGEST_HEAD_DIM = 256
@@ -49,14 +49,7 @@ def attends(q: Tensor, scale: float) -> bool:
     return q.shape[-1] <= LARGEST_HEAD_DIM and scale > 0
 
 
-@implements(
-    "paged_attention",
-    backend="triton",
-    when=on_gpu,
-    priority=100,
-    takes=takes,
-    needs=package("triton"),
-)
+@implements_triton("paged_attention", takes=takes)
 def paged_attention(
     q: Tensor,
     k_cache: Tensor,
@@ -70,14 +63,7 @@ def paged_attention(
     return attend(q, k_cache, v_cache, None, None, batch, scale, window, out)
 
 
-@implements(
-    "contiguous_attention",
-    backend="triton",
-    when=on_gpu,
-    priority=100,
-    takes=takes,
-    needs=package("triton"),
-)
+@implements_triton("contiguous_attention", takes=takes)
 def contiguous_attention(
     q: Tensor,
     k_cache: Tensor,

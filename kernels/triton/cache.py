@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..registry import implements
-from ..requirements import package
 from .launch import launch
-from .target import on_gpu, power_of_two, warps_for
+from .register import implements_triton
+from .target import power_of_two, warps_for
 
 
-@implements("cache_write", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
+@implements_triton("cache_write")
 def cache_write(
     k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, slot_mapping: Tensor
 ) -> None:

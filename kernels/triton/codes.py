@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from .launch import launch
 from .splits import add_splits, parts_of
 from .target import on_amd
 from .tiles import code_tiles, split_count
@@ -51,20 +52,20 @@ def multiply_codes(
     # more than that, parts would only cost, and take memory that grows with the rows.
     splits = split_count(max(-(-n // NARROW), grid[0] * grid[1]), -(-k // tiles.block_k))
     parts = parts_of(out, splits, torch.int32 if w.kind == "int8" else torch.float32)
-    constants: dict[str, Any] = {
-        "K": k,
-        "ROWS": w.rows,
-        "COLUMNS": w.columns,
-        "GROUPS": -(-k // w.columns) if w.columns else 1,
-        "KIND": w.kind,
-        "BLOCK_M": tiles.block_m,
-        "BLOCK_N": tiles.block_n,
-        "BLOCK_K": tiles.block_k,
-        "SPLITS": splits,
-    }
-    launch: dict[str, Any] = {"num_warps": tiles.warps, "num_stages": tiles.stages}
-    codes_kernel[(*grid, splits)](
-        x_codes, x_scales, w.codes, w.scales, bias, parts, m, n, **constants, **launch
+    launch(
+        *(codes_kernel, (*grid, splits)),
+        *(x_codes, x_scales, w.codes, w.scales, bias, parts, m, n),
+        K=k,
+        ROWS=w.rows,
+        COLUMNS=w.columns,
+        GROUPS=-(-k // w.columns) if w.columns else 1,
+        KIND=w.kind,
+        BLOCK_M=tiles.block_m,
+        BLOCK_N=tiles.block_n,
+        BLOCK_K=tiles.block_k,
+        SPLITS=splits,
+        warps=tiles.warps,
+        stages=tiles.stages,
     )
     scales = (None, None) if w.columns else (x_scales, w.scales)
     add_splits(parts, out, *scales, bias)

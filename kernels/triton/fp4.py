@@ -7,21 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..fp4 import E8M0_BIAS, WIDENED_E2M1, Fp4Weight
-from ..registry import implements
-from ..requirements import package
-from .nibbles import Nibbles, interleave, most_block_k, multiply_nibbles
-from .target import on_gpu
+from .nibbles import Nibbles, NibblesLinear, interleave, most_block_k
+from .register import implements_triton
 
 
-@implements(
-    "fp4_linear",
-    backend="triton-weight-only",
-    when=on_gpu,
-    priority=100,
-    needs=package("triton"),
-    emulates=WIDENED_E2M1,
-)
-class TritonFp4Linear:
+@implements_triton("fp4_linear", backend="triton-weight-only", emulates=WIDENED_E2M1)
+class TritonFp4Linear(NibblesLinear):
     """As the reference. A weight times its block's scale is exact in every dtype, but for MXFP4 in
     float16 where it is below 2^-25 of its row's largest scale; many rows multiply weights rounded
     to `dtype`."""
@@ -34,7 +25,7 @@ class TritonFp4Linear:
         block_k = most_block_k(dtype)
         padding = -k % block_k // weight.block
         scales = F.pad(scales, (0, padding))
-        self._weight = Nibbles(
+        nibbles = Nibbles(
             interleave(weight.codes(), k, block_k, parts=2),
             scales.T.contiguous(),
             row_scales.contiguous(),
@@ -45,19 +36,7 @@ class TritonFp4Linear:
             share=weight.block,
             e8m0=weight.scale_format == "e8m0",
         )
-        self._bias = bias if bias is None else bias.to(dtype).contiguous()
-
-    def __call__(self, x: Tensor) -> Tensor:
-        rows = x.reshape(-1, x.shape[-1])
-        if rows.stride(-1) != 1:
-            rows = rows.contiguous()
-        y = multiply_nibbles(rows, self._weight, self._bias)
-        return y.view(*x.shape[:-1], self._weight.out_features)
-
-    @property
-    def weight_bytes(self) -> int:
-        """Bytes that one application reads: packed weights, scales, bias."""
-        return self._weight.nbytes + (0 if self._bias is None else self._bias.nbytes)
+        super().__init__(nibbles, bias, dtype)
 
 
 def _relative(scales: Tensor, row_scales: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from ..fp8 import E4M3, WIDENED_E4M3, Fp8Weight
+from ..held import held_bytes
 from ..pytorch import scaled_mm
-from ..registry import implements
-from ..requirements import package
 from .codes import BLOCK_K, CodeBlocks, Kind, multiply_codes
+from .register import implements_triton
+from .rows import as_rows
 from .target import on_gpu
 from .token_codes import token_codes
 
@@ -43,15 +44,7 @@ def _prefers_few_rows(
     return x.numel() < LEAST_ROWS_FOR_CUBLAS * weight.in_features
 
 
-@implements(
-    "fp8_linear",
-    backend="triton-widened",
-    when=on_gpu,
-    priority=100,
-    takes=takes,
-    needs=package("triton"),
-    emulates=WIDENED_E4M3,
-)
+@implements_triton("fp8_linear", backend="triton-widened", takes=takes, emulates=WIDENED_E4M3)
 class TritonWidenedFp8Linear:
     """As the reference; codes become float16 in registers, exactly, so the weights' bytes are
     halved and the arithmetic is not. For devices without an e4m3 product, and weights that `takes`.
@@ -74,9 +67,7 @@ class TritonWidenedFp8Linear:
         )
 
     def __call__(self, x: Tensor) -> Tensor:
-        rows = x.reshape(-1, x.shape[-1])
-        if rows.stride(-1) != 1:
-            rows = rows.contiguous()
+        rows = as_rows(x)
         weight = self._weight
         codes, scales = token_codes(rows, E4M3, weight.block_columns, weight.input_scale)
         return self._multiply(codes, scales).view(*x.shape[:-1], weight.out_features)
@@ -87,18 +78,11 @@ class TritonWidenedFp8Linear:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: codes, scales, bias."""
-        bias = 0 if self._bias is None else self._bias.nbytes
-        return self._blocks.codes.nbytes + self._blocks.scales.nbytes + bias
+        return held_bytes(self._blocks.codes, self._blocks.scales, self._bias)
 
 
-@implements(
-    "fp8_linear",
-    backend="triton",
-    when=_has_e4m3,
-    priority=110,
-    takes=takes,
-    prefers=_prefers_few_rows,
-    needs=package("triton"),
+@implements_triton(
+    "fp8_linear", when=_has_e4m3, priority=110, takes=takes, prefers=_prefers_few_rows
 )
 class TritonFp8Linear(TritonWidenedFp8Linear):
     """As the reference, multiplying e4m3 itself."""
@@ -106,32 +90,28 @@ class TritonFp8Linear(TritonWidenedFp8Linear):
     _kind: ClassVar[Kind] = "e4m3"
 
 
-@implements(
+@implements_triton(
     "fp8_linear",
     backend="triton-scaled-mm",
     when=scaled_mm.runs,
     priority=105,
     takes=scaled_mm.takes,
-    needs=package("triton"),
 )
 class TritonScaledMmFp8Linear(scaled_mm.ScaledMmFp8Linear):
     """As the reference: activations quantised in Triton, the product by PyTorch's scaled one. For
     many rows of what `triton` takes, from the same bytes."""
 
     def _quantized(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        if rows.stride(-1) != 1:
-            rows = rows.contiguous()
-        codes, scales = token_codes(rows, E4M3, None, self._weight.input_scale)
+        codes, scales = token_codes(as_rows(rows), E4M3, None, self._weight.input_scale)
         return codes.view(E4M3), scales
 
 
-@implements(
+@implements_triton(
     "fp8_linear",
     backend="triton-scaled-mm-fast",
     when=scaled_mm.runs,
     priority=40,
     takes=scaled_mm.takes,
-    needs=package("triton"),
 )
 class TritonFastScaledMmFp8Linear(TritonScaledMmFp8Linear):
     """The same with sums of fewer bits, as other engines may multiply; only where it is asked for,

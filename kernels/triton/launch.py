@@ -11,9 +11,10 @@ def launch(
     grid: tuple[int, ...],
     *args: object,
     warps: int,
-    stages: int = 3,
+    stages: int | None = 3,
     **constants: object,
 ) -> None:
     """`kernel` over `grid`, its compile-time constants by name. stages: of loops that are
-    pipelined, where it has such."""
-    kernel[grid](*args, **constants, num_warps=warps, num_stages=stages)
+    pipelined, where it has such; None: as many as Triton has for the device."""
+    options = {} if stages is None else {"num_stages": stages}
+    kernel[grid](*args, **constants, num_warps=warps, **options)

@@ -14,7 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..held import held_bytes
 from ..scratch import scratch
+from .launch import launch
+from .rows import as_rows
 from .splits import add_splits, parts_of
 from .target import interpreted, on_amd
 from .tiles import (
@@ -63,8 +66,7 @@ class Nibbles:
 
     @property
     def nbytes(self) -> int:
-        of_rows = 0 if self.row_scales is None else self.row_scales.nbytes
-        return self.weight.nbytes + self.scales.nbytes + of_rows
+        return held_bytes(self.weight, self.scales, self.row_scales)
 
     @property
     def layout(self) -> dict[str, Any]:
@@ -79,6 +81,23 @@ class Nibbles:
             "E8M0": self.e8m0,
             "BLOCK_K": self.block_k,
         }
+
+
+class NibblesLinear:
+    """A linear map with such weights; many rows multiply weights rounded to `dtype`."""
+
+    def __init__(self, weight: Nibbles, bias: Tensor | None, dtype: torch.dtype) -> None:
+        self._weight = weight
+        self._bias = bias if bias is None else bias.to(dtype).contiguous()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y = multiply_nibbles(as_rows(x), self._weight, self._bias)
+        return y.view(*x.shape[:-1], self._weight.out_features)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes that one application reads: packed weights, scales with zero points, bias."""
+        return held_bytes(self._weight, self._bias)
 
 
 def most_block_k(dtype: torch.dtype) -> int:
@@ -135,8 +154,9 @@ def widened(w: Nibbles, dtype: torch.dtype) -> Tensor:
     n = w.out_features
     wide = scratch("4-bit weight", (w.in_features, n), dtype, w.weight.device)
     tensors = (w.weight, w.scales, w.row_scales, wide)
-    constants = w.layout
-    widen_kernel[(constants["BLOCKS"], len(w.weight))](*tensors, n, **constants)
+    layout = w.layout
+    grid = (layout["BLOCKS"], len(w.weight))
+    launch(widen_kernel, grid, *tensors, n, **layout, warps=4, stages=None)
     return wide
 
 
@@ -150,18 +170,18 @@ def _multiply_packed(x: Tensor, w: Nibbles, bias: Tensor | None, out: Tensor) ->
     splits = split_count(grid[0] * grid[1], layout["BLOCKS"], tiles.enough, tiles.most_splits)
     parts = parts_of(out, splits, torch.float32)
     tensors = (w.weight, w.scales, w.row_scales, bias, parts)
-    constants: dict[str, Any] = {
+    launch(
+        *(nibbles_kernel, (*grid, splits), x, x.stride(0), *tensors, m, n),
         **layout,
-        "BLOCK_M": tiles.block_m,
-        "BLOCK_N": tiles.block_n,
-        "SPLITS": splits,
+        BLOCK_M=tiles.block_m,
+        BLOCK_N=tiles.block_n,
+        SPLITS=splits,
         # Words of four are for tensor cores; AMD has other instructions, the interpreter none.
-        "ASSEMBLY": w.parts == 4 and not (interpreted() or on_amd()),
-        "WIDEN": interpreted() and x.dtype == torch.bfloat16,
-        "num_warps": tiles.warps,
-        "num_stages": tiles.stages,
-    }
-    nibbles_kernel[(*grid, splits)](x, x.stride(0), *tensors, m, n, **constants)
+        ASSEMBLY=w.parts == 4 and not (interpreted() or on_amd()),
+        WIDEN=interpreted() and x.dtype == torch.bfloat16,
+        warps=tiles.warps,
+        stages=tiles.stages,
+    )
     add_splits(parts, out, None, w.row_scales, bias)
 
 

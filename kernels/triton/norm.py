@@ -10,13 +10,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..registry import implements
-from ..requirements import package
 from .launch import launch
-from .target import interpreted, on_gpu, power_of_two, warps_for
+from .register import implements_triton
+from .target import interpreted, power_of_two, warps_for
 
 
-@implements("rms_norm", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
+@implements_triton("rms_norm")
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """As the reference."""
     x = x.contiguous()
@@ -25,7 +24,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return out
 
 
-@implements("add_rms_norm", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
+@implements_triton("add_rms_norm")
 def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """As the reference; x and residual are overwritten with the two results."""
     _launch(x, residual, weight, eps, x)

@@ -14,16 +14,13 @@ from torch import Tensor
 from ..batch import AttentionBatch, ContiguousBatch, PagedBatch
 from ..quantized_kv import QuantizedKV
 from ..reference.quantized_kv import LARGEST_CODE, LEAST_SCALE
-from ..registry import implements
-from ..requirements import package
 from .attention import attend, attends
 from .launch import launch
-from .target import interpreted, on_gpu, power_of_two, warps_for
+from .register import implements_triton
+from .target import interpreted, power_of_two, warps_for
 
 
-@implements(
-    "quantized_cache_write", backend="triton", when=on_gpu, priority=100, needs=package("triton")
-)
+@implements_triton("quantized_cache_write")
 def quantized_cache_write(k: Tensor, v: Tensor, cache: QuantizedKV, slot_mapping: Tensor) -> None:
     """As the reference, bit for bit; a token whose slot is negative is not written."""
     from .cache_kernel import quantized_cache_write_kernel
@@ -60,14 +57,7 @@ def takes(
     return attends(q, scale) and (cache.keys.dtype == torch.int8 or q.shape[-1] % 2 == 0)
 
 
-@implements(
-    "quantized_paged_attention",
-    backend="triton",
-    when=on_gpu,
-    priority=100,
-    takes=takes,
-    needs=package("triton"),
-)
+@implements_triton("quantized_paged_attention", takes=takes)
 def quantized_paged_attention(
     q: Tensor,
     cache: QuantizedKV,
@@ -80,14 +70,7 @@ def quantized_paged_attention(
     return _attend(q, cache, batch, scale, window, out)
 
 
-@implements(
-    "quantized_contiguous_attention",
-    backend="triton",
-    when=on_gpu,
-    priority=100,
-    takes=takes,
-    needs=package("triton"),
-)
+@implements_triton("quantized_contiguous_attention", takes=takes)
 def quantized_contiguous_attention(
     q: Tensor,
     cache: QuantizedKV,

@@ -11,15 +11,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..registry import implements
-from ..requirements import package
 from .launch import launch
-from .target import interpreted, on_gpu, power_of_two, warps_for
+from .register import implements_triton
+from .target import interpreted, power_of_two, warps_for
 
 HEADS = 8
 
 
-@implements("rope", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
+@implements_triton("rope")
 def rope(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
     """As the reference."""
     from .rope_kernel import rope_kernel
@@ -41,9 +40,7 @@ def rope(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor
     return q_out, k_out
 
 
-@implements(
-    "rope_cache_write", backend="triton", when=on_gpu, priority=100, needs=package("triton")
-)
+@implements_triton("rope_cache_write")
 def rope_cache_write(
     qkv: Tensor,
     q_norm: Tensor | None,

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from ..registry import implements
-from ..requirements import package
-from .target import on_gpu, power_of_two, warps_for
+from .launch import launch
+from .register import implements_triton
+from .target import power_of_two, warps_for
 
 LARGEST_BLOCK = 4096
 
 
-@implements("sample", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
+@implements_triton("sample")
 def sample(
     logits: Tensor,
     temperature: Tensor,
@@ -32,23 +30,14 @@ def sample(
         logits = logits.contiguous()
     block = min(LARGEST_BLOCK, max(16, power_of_two(vocab)))
     blocks = -(-vocab // block)
-    constants: dict[str, Any] = {
-        "BLOCKS": blocks,
-        "BLOCK": block,
-        "SUMS": power_of_two(blocks),
-        "num_warps": warps_for(block),
-    }
     if rows:
-        sample_kernel[(rows,)](
-            logits,
-            logits.stride(0),
-            temperature,
-            top_k,
-            top_p,
-            min_p,
-            uniform,
-            tokens,
-            vocab,
-            **constants,
+        launch(
+            *(sample_kernel, (rows,), logits, logits.stride(0)),
+            *(temperature, top_k, top_p, min_p, uniform, tokens, vocab),
+            BLOCKS=blocks,
+            BLOCK=block,
+            SUMS=power_of_two(blocks),
+            warps=warps_for(block),
+            stages=None,
         )
     return tokens

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
+
+from .launch import launch
 
 ADD_BLOCK = 1024
 
@@ -31,6 +31,11 @@ def add_splits(
     if parts is out:
         return
     m, n = out.shape
-    constants: dict[str, Any] = {"SPLITS": len(parts), "BLOCK": ADD_BLOCK}
-    grid = (m, -(-n // ADD_BLOCK))
-    add_splits_kernel[grid](parts, out, x_scales, row_scales, bias, m, n, **constants)
+    launch(
+        *(add_splits_kernel, (m, -(-n // ADD_BLOCK))),
+        *(parts, out, x_scales, row_scales, bias, m, n),
+        SPLITS=len(parts),
+        BLOCK=ADD_BLOCK,
+        warps=4,
+        stages=None,
+    )

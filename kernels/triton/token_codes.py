@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from ..fp8 import E4M3, LARGEST_E4M3
 from ..w8a8 import LARGEST_CODE
+from .launch import launch
 from .target import power_of_two, warps_for
 
 LARGEST_BLOCK = 4096
@@ -32,16 +31,18 @@ def token_codes(
     codes = torch.empty((m, k), dtype=torch.uint8 if e4m3 else torch.int8, device=x.device)
     scales = torch.empty((m, groups), dtype=torch.float32, device=x.device)
     block = min(LARGEST_BLOCK, power_of_two(max(group, 1)))
-    constants: dict[str, Any] = {
-        "K": k,
-        "GROUP": group,
-        "GROUPS": groups,
-        "BLOCK": block,
-        "LARGEST": LARGEST_E4M3 if e4m3 else float(LARGEST_CODE),
-        "E4M3": e4m3,
-        # One program reads a row twice, and a decode step has few: more warps, more loads at once.
-        "num_warps": warps_for(block),
-    }
     if m:
-        token_codes_kernel[(m, groups)](x, x.stride(0), codes, scales, given, **constants)
+        launch(
+            *(token_codes_kernel, (m, groups), x, x.stride(0), codes, scales, given),
+            K=k,
+            GROUP=group,
+            GROUPS=groups,
+            BLOCK=block,
+            LARGEST=LARGEST_E4M3 if e4m3 else float(LARGEST_CODE),
+            E4M3=e4m3,
+            # One program reads a row twice, and a decode step has few: more warps, more loads at
+            # once.
+            warps=warps_for(block),
+            stages=None,
+        )
     return codes, scales

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..held import held_bytes
 from ..int4 import PackedInt4, unpack_int4
-from ..registry import implements
-from ..requirements import package
+from .launch import launch
 from .nibbles import grids
+from .register import implements_triton
+from .rows import as_rows
 from .splits import add_splits, parts_of
-from .target import interpreted, on_amd, on_gpu
+from .target import interpreted, on_amd
 from .tiles import block_k_for, four_by_eight_tiles, split_count
 from .token_codes import token_codes
 
@@ -31,7 +31,7 @@ def interleave_groups(codes: Tensor, group: int, half: int) -> Tensor:
     return both.flatten(1).contiguous()
 
 
-@implements("w4a8_linear", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
+@implements_triton("w4a8_linear")
 class TritonW4A8Linear:
     """As the reference, for any group size."""
 
@@ -44,9 +44,7 @@ class TritonW4A8Linear:
         self._dtype = dtype
 
     def __call__(self, x: Tensor) -> Tensor:
-        rows = x.reshape(-1, x.shape[-1])
-        if rows.stride(-1) != 1:
-            rows = rows.contiguous()
+        rows = as_rows(x)
         out = torch.empty((len(rows), self._grids.shape[1]), dtype=self._dtype, device=rows.device)
         if len(rows):
             self._multiply(*token_codes(rows, torch.int8, self._group), out)
@@ -61,25 +59,24 @@ class TritonW4A8Linear:
         blocks = self._weight.shape[1] // self._half
         splits = split_count(grid[0] * grid[1], blocks, tiles.enough, tiles.most_splits)
         parts = parts_of(out, splits, torch.float32)
-        constants: dict[str, Any] = {
-            "GROUPS": len(self._grids),
-            "GROUP": self._group,
-            "HALVES": -(-self._group // self._half),
-            "HALF": self._half,
-            "BLOCKS": blocks,
-            "BLOCK_M": tiles.block_m,
-            "BLOCK_N": tiles.block_n,
-            "SPLITS": splits,
-            "ASSEMBLY": not (interpreted() or on_amd()),
-            "num_warps": tiles.warps,
-            "num_stages": tiles.stages,
-        }
-        tensors = (codes, x_scales, self._weight, self._grids, self._bias, parts)
-        w4a8_kernel[(*grid, splits)](*tensors, m, n, **constants)
+        launch(
+            *(w4a8_kernel, (*grid, splits)),
+            *(codes, x_scales, self._weight, self._grids, self._bias, parts, m, n),
+            GROUPS=len(self._grids),
+            GROUP=self._group,
+            HALVES=-(-self._group // self._half),
+            HALF=self._half,
+            BLOCKS=blocks,
+            BLOCK_M=tiles.block_m,
+            BLOCK_N=tiles.block_n,
+            SPLITS=splits,
+            ASSEMBLY=not (interpreted() or on_amd()),
+            warps=tiles.warps,
+            stages=tiles.stages,
+        )
         add_splits(parts, out, None, None, self._bias)
 
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: packed weights, scales with zero points, bias."""
-        parts = (self._weight, self._grids, self._bias)
-        return sum(part.nbytes for part in parts if part is not None)
+        return held_bytes(self._weight, self._grids, self._bias)

@@ -6,18 +6,18 @@ multiplied by cuBLAS. What computes a call follows from its number of rows alone
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..grouped_int8 import MIDDLE_CODE, GroupedInt8
-from ..registry import implements
-from ..requirements import package
+from ..held import held_bytes
 from ..scratch import scratch
+from .launch import launch
+from .register import implements_triton
+from .rows import as_rows
 from .splits import add_splits, parts_of
-from .target import interpreted, on_gpu
+from .target import interpreted
 from .tiles import (
     MOST_EIGHT_BIT_ROWS,
     MOST_FLOAT32_BLOCK_K,
@@ -31,7 +31,7 @@ from .tiles import (
 WIDEN_BLOCK_N, WIDEN_BLOCK_K = 4, 1024
 
 
-@implements("w8a16_linear", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
+@implements_triton("w8a16_linear")
 class TritonW8A16Linear:
     """As the reference, for any group size; many rows multiply weights rounded to `dtype`.
 
@@ -50,9 +50,7 @@ class TritonW8A16Linear:
         self._most_rows = MOST_FLOAT32_ROWS if dtype == torch.float32 else MOST_EIGHT_BIT_ROWS
 
     def __call__(self, x: Tensor) -> Tensor:
-        rows = x.reshape(-1, x.shape[-1])
-        if rows.stride(-1) != 1:
-            rows = rows.contiguous()
+        rows = as_rows(x)
         if len(rows) > self._most_rows:
             y = F.linear(rows, self._widened(x.dtype), self._bias)
         else:
@@ -62,8 +60,7 @@ class TritonW8A16Linear:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: codes, scales, zeros unless all are 128, bias."""
-        parts = (self._codes, self._scales, self._zeros, self._bias)
-        return sum(0 if part is None else part.nbytes for part in parts)
+        return held_bytes(self._codes, self._scales, self._zeros, self._bias)
 
     def _product(self, x: Tensor) -> Tensor:
         from .w8a16_kernel import w8a16_kernel
@@ -79,20 +76,20 @@ class TritonW8A16Linear:
         splits = split_count(grid[0] * grid[1], blocks)
         parts = parts_of(out, splits, torch.float32)
         tensors = (self._codes, self._scales, self._zeros, self._bias, parts)
-        constants: dict[str, Any] = {
-            "K": k,
-            "GROUP": group,
-            "PER_GROUP": per_group,
-            "BLOCKS": blocks,
-            "BLOCK_M": tiles.block_m,
-            "BLOCK_N": tiles.block_n,
-            "BLOCK_K": tiles.block_k,
-            "SPLITS": splits,
-            "WIDEN": interpreted() and x.dtype == torch.bfloat16,
-            "num_warps": tiles.warps,
-            "num_stages": tiles.stages,
-        }
-        w8a16_kernel[(*grid, splits)](x, x.stride(0), *tensors, m, n, **constants)
+        launch(
+            *(w8a16_kernel, (*grid, splits), x, x.stride(0), *tensors, m, n),
+            K=k,
+            GROUP=group,
+            PER_GROUP=per_group,
+            BLOCKS=blocks,
+            BLOCK_M=tiles.block_m,
+            BLOCK_N=tiles.block_n,
+            BLOCK_K=tiles.block_k,
+            SPLITS=splits,
+            WIDEN=interpreted() and x.dtype == torch.bfloat16,
+            warps=tiles.warps,
+            stages=tiles.stages,
+        )
         add_splits(parts, out, None, self._scales if group == k else None, self._bias)
         return out
 
@@ -102,14 +99,16 @@ class TritonW8A16Linear:
 
         n, k = self._codes.shape
         wide = scratch("8-bit weight", (n, k), dtype, self._codes.device)
-        constants: dict[str, Any] = {
-            "K": k,
-            "GROUP": self._group_size,
-            "BLOCK_N": WIDEN_BLOCK_N,
-            "BLOCK_K": WIDEN_BLOCK_K,
-        }
-        grid = (-(-n // WIDEN_BLOCK_N), -(-k // WIDEN_BLOCK_K))
-        widen_kernel[grid](self._codes, self._scales, self._zeros, wide, n, **constants)
+        launch(
+            *(widen_kernel, (-(-n // WIDEN_BLOCK_N), -(-k // WIDEN_BLOCK_K))),
+            *(self._codes, self._scales, self._zeros, wide, n),
+            K=k,
+            GROUP=self._group_size,
+            BLOCK_N=WIDEN_BLOCK_N,
+            BLOCK_K=WIDEN_BLOCK_K,
+            warps=4,
+            stages=None,
+        )
         return wide
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..registry import implements
-from ..requirements import package
+from ..held import held_bytes
 from ..w8a8 import W8A8Weight
 from .codes import CodeBlocks, multiply_codes
-from .target import on_gpu
+from .register import implements_triton
+from .rows import as_rows
 from .token_codes import token_codes
 
 
-@implements("w8a8_linear", backend="triton", when=on_gpu, priority=100, needs=package("triton"))
+@implements_triton("w8a8_linear")
 class TritonW8A8Linear:
     """As the reference."""
 
@@ -26,9 +26,7 @@ class TritonW8A8Linear:
         self._dtype = dtype
 
     def __call__(self, x: Tensor) -> Tensor:
-        rows = x.reshape(-1, x.shape[-1])
-        if rows.stride(-1) != 1:
-            rows = rows.contiguous()
+        rows = as_rows(x)
         codes, scales = token_codes(rows, torch.int8)
         y = multiply_codes(codes, scales, self._blocks, self._bias, self._dtype)
         return y.view(*x.shape[:-1], self._weight.out_features)
@@ -36,4 +34,4 @@ class TritonW8A8Linear:
     @property
     def weight_bytes(self) -> int:
         """Bytes that one application reads: codes, scales, bias."""
-        return self._weight.nbytes + (0 if self._bias is None else self._bias.nbytes)
+        return held_bytes(self._weight, self._bias)

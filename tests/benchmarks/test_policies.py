@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import pytest
 from llmbench.engines.api import Request, SamplingParams
+from llmbench.engines.batching.base import Planning
 from llmbench.engines.core import EngineCore
 from llmbench.engines.executors.base import StepResult
 from llmbench.engines.kv.base import KVPlacement, Move
@@ -62,7 +63,7 @@ def plan_and_commit(core: EngineCore) -> None:
     """A step without its trace: what the policies, the KV cache and the commit cost."""
     strategy = core.strategy
     plan = strategy.batching.plan(
-        core._ledger.queues, strategy.kv, strategy.admission, strategy.limits, 0.0
+        Planning(core._ledger.queues, strategy.kv, strategy.admission, strategy.limits, 0.0)
     )
     result = StepResult([0] * len(plan.chunks))
     _, broken = core._commit(plan.chunks, result, 0.0)

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmbench.engines.api import FinishReason
-from llmbench.engines.executors.base import ForwardTimes, StepResult
+from llmbench.engines.executors.base import StepResult
 from llmbench.engines.kv.base import Move
 from llmbench.engines.kv.paged import PagedKVCache
 from llmbench.engines.pipeline import Core, PipelinedCore
-from llmbench.engines.trace import StepTrace
+from llmbench.engines.trace import PhaseTimes, StepTrace
 
 from .drive import LateExecutor, Run, drive, make_core, make_request
 from .test_invariants import (
@@ -171,7 +171,7 @@ def test_a_step_that_swaps_says_for_how_long() -> None:
         result = compute(chunks, layout, moves, unit_tokens)
         if all(move.kind == "copy" for move in moves):
             return result
-        return replace(result, times=ForwardTimes(swap_s=next(said)))
+        return replace(result, times=PhaseTimes(swap_s=next(said)))
 
     executor.compute = swapping  # type: ignore[method-assign]
     run = drive(core, [make_request("a", 4, 10), make_request("b", 4, 8)])

@@ -10,7 +10,7 @@ import torch
 from llmbench.engines.config import EngineConfig, engine_config
 from llmbench.engines.cost.weights import UNQUANTISED, WeightChoice
 from llmbench.engines.errors import ConfigError
-from llmbench.engines.executors.step_memory import StepShape, step_bytes
+from llmbench.engines.executors.step_memory import StepShape, step_memory_bytes
 from llmbench.engines.models.catalogue import resolve_dummy, resolve_model
 from llmbench.engines.models.config import ModelConfig
 from llmbench.engines.models.describe import describe_model
@@ -114,7 +114,7 @@ def test_a_gpu_s_kv_room_is_a_share_of_what_the_weights_leave(
     taken = layers * layer_bytes + tables * (4 if engine.dtype == "float32" else 2)
     limits = Limits(max_num_seqs=4, max_num_batched_tokens=64, max_model_len=64)
     layer_op = "linear" if engine.quant == "none" else "w4a16_linear"
-    taken += step_bytes(bundled, StepShape(64, 4, engine.dtype, layers=(layer_op,)))
+    taken += step_memory_bytes(bundled, StepShape(64, 4, engine.dtype, layers=(layer_op,)))
     weights = WeightChoice.of(engine)
     room = _default_kv_memory(torch.device("cuda"), described, engine, weights, limits)
     assert room == pytest.approx((free_bytes - taken) * KV_MEMORY_SHARE, abs=1)

@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from llmbench.workloads import arrivals
+from llmbench.workloads import arrivals, processes
 from llmbench.workloads.spec import (
     AtOnce,
     ClosedLoop,
@@ -66,13 +66,13 @@ def test_replay_starts_at_zero_and_scales_gaps() -> None:
 
 
 def test_poisson_gaps_are_exponential() -> None:
-    gaps_s = np.diff(arrivals.poisson(20_001, 5.0, rng()))
+    gaps_s = np.diff(processes.poisson(20_001, 5.0, rng()))
     assert_follows(gaps_s, lambda x: 1 - np.exp(-5.0 * x))
 
 
 def test_poisson_end_is_not_rescaled() -> None:
     """The last of N arrivals varies like a gamma of shape N - 1: CV 1 / sqrt(N - 1)."""
-    ends = np.array([arrivals.poisson(101, 2.0, rng(seed))[-1] for seed in range(2000)])
+    ends = np.array([processes.poisson(101, 2.0, rng(seed))[-1] for seed in range(2000)])
     assert ends.mean() == pytest.approx(50.0, rel=0.02)
     assert ends.std() / ends.mean() == pytest.approx(0.1, rel=0.1)
 
@@ -80,21 +80,21 @@ def test_poisson_end_is_not_rescaled() -> None:
 @pytest.mark.parametrize("burstiness", [0.25, 1.0, 4.0])
 def test_vllms_burstiness_is_a_gamma_of_cv_its_inverse_root(burstiness: float) -> None:
     """vLLM draws gaps from gamma(shape=burstiness, scale=1 / (rate * burstiness))."""
-    gaps_s = np.diff(arrivals.gamma(20_001, 3.0, burstiness**-0.5, rng()))
+    gaps_s = np.diff(processes.gamma(20_001, 3.0, burstiness**-0.5, rng()))
     expected = scipy.stats.gamma(burstiness, scale=1 / (3.0 * burstiness))
     assert_follows(gaps_s, expected.cdf)
 
 
 @pytest.mark.parametrize("wanted", [0.3, 1.09, 2.5])
 def test_gamma_has_its_rate_and_cv(wanted: float) -> None:
-    due_s = arrivals.gamma(100_000, 5.53, wanted, rng())
+    due_s = processes.gamma(100_000, 5.53, wanted, rng())
     assert (len(due_s) - 1) / due_s[-1] == pytest.approx(5.53, rel=0.03)
     assert cv(due_s) == pytest.approx(wanted, rel=0.03)
 
 
 def test_gamma_of_shape_one_half_is_a_squared_normal() -> None:
     """Gamma(1/2) is chi-squared with one degree of freedom: its CDF is 2 Phi(sqrt(2 x)) - 1."""
-    gaps_s = np.diff(arrivals.gamma(20_001, 0.5, 2**0.5, rng()))
+    gaps_s = np.diff(processes.gamma(20_001, 0.5, 2**0.5, rng()))
     phi = NormalDist().cdf
     # At rate 1/2 and shape 1/2 the scale is 4: gap / 4 ~ Gamma(1/2), unit scale.
     assert_follows(gaps_s, lambda x: np.array([2 * phi((v / 2) ** 0.5) - 1 for v in x]))
@@ -103,7 +103,7 @@ def test_gamma_of_shape_one_half_is_a_squared_normal() -> None:
 def test_on_off_matches_the_moments_worked_by_hand() -> None:
     """r = 10, mean_on = 10, mean_off = 20: s m = 2, so the mean gap is (1 + 2) / 10 = 0.3, and
     E[gap^2] = 2/100 + 4*2/100 + 2*0.1*400/10 + 2*0.01*400/100 = 8.18; CV^2 = 8.18/0.09 - 1."""
-    due_s = arrivals.on_off(400_000, 10, 10, 20, rng())
+    due_s = processes.on_off(400_000, 10, 10, 20, rng())
     assert np.diff(due_s).mean() == pytest.approx(0.3, rel=0.03)
     assert cv(due_s) == pytest.approx((8.18 / 0.09 - 1) ** 0.5, rel=0.05)
 
@@ -113,7 +113,7 @@ def test_on_off_is_poisson_while_on() -> None:
 
     A gap without silence is one that ends before the next switch: exponential at rate r + s.
     """
-    gaps_s = np.diff(arrivals.on_off(30_000, 10, 5, 1e9, rng()))
+    gaps_s = np.diff(processes.on_off(30_000, 10, 5, 1e9, rng()))
     assert_follows(gaps_s[gaps_s < 1e3], lambda x: 1 - np.exp(-(10 + 0.2) * x))
 
 

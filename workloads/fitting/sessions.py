@@ -33,6 +33,7 @@ from ..spec import (
 )
 from .burstiness import Seconds
 from .lengths import NEAR
+from .rounding import rounded
 
 # Turns decide how many requests an arrival brings, so their mean must be met as well.
 _NEAR_MEAN = 0.05
@@ -123,7 +124,7 @@ def fit_turns(turns: Counts) -> tuple[Turns, float]:
         left = 1 - on**at
         if most is not None:
             left[-1] = 1.0
-        kind = GeometricTurns(kind="geometric", mean=float(f"{1 / (1 - on):.4g}"), max_turns=most)
+        kind = GeometricTurns(kind="geometric", mean=rounded(1 / (1 - on)), max_turns=most)
         tried.append((apart(left), kind))
     distance, kind = _first_near(tried)
     return kind, distance
@@ -143,9 +144,9 @@ def fit_think(think_s: Seconds) -> tuple[Think, float]:
     """(kind, its distance). think_s: before each later turn, at least one."""
     low, high, mean = float(think_s.min()), float(think_s.max()), float(think_s.mean())
     if high - low <= 1e-9 * high:
-        return FixedThink(kind="fixed", seconds=_rounded(mean)), 0.0
-    exponential = ExponentialThink(kind="exponential", mean_s=_rounded(mean))
-    uniform = UniformThink(kind="uniform", min_s=_rounded(low), max_s=_rounded(high))
+        return FixedThink(kind="fixed", seconds=rounded(mean)), 0.0
+    exponential = ExponentialThink(kind="exponential", mean_s=rounded(mean))
+    uniform = UniformThink(kind="uniform", min_s=rounded(low), max_s=rounded(high))
     tried: list[tuple[float, Think]] = [
         (_apart(think_s, lambda s: 1 - math.exp(-s / mean)), exponential),
         (_apart(think_s, lambda s: (s - low) / (high - low)), uniform),
@@ -181,10 +182,10 @@ def _apart(values_s: Seconds, cumulative: Callable[[float], float]) -> float:
     return float(max(np.abs(up_to - expected).max(), np.abs(expected - below).max()))
 
 
-def drawn_sessions(sessions: Sessions, added: Tokens, seed: int = 0) -> TracedSessions:
+def drawn_sessions(sessions: Sessions, added: Tokens) -> TracedSessions:
     """What a fit sends of as many requests, with the lengths that were drawn for them: the trace's
     other side. added: [requests, 2] tokens: input, output."""
-    draws = SessionDraws(sessions, np.random.default_rng(seed))
+    draws = SessionDraws(sessions, np.random.default_rng(0))
     slots = draw_slots(draws, len(added), None)
     prompts = added[:, 0].copy()
     turns: list[int] = []
@@ -196,7 +197,3 @@ def drawn_sessions(sessions: Sessions, added: Tokens, seed: int = 0) -> TracedSe
             prompts[index] += prompts[slot.after] + added[slot.after, 1]
     thought = np.array([slot.think_s for slot in slots if slot.after is not None])
     return TracedSessions(added, np.array(turns, dtype=np.int64), thought, prompts)
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.4g}")

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..api import RequestShape
-from .rows import CsvRows, Row, fields_of
+from .rows import Row, csv_rows, fields_of
 
 COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 
@@ -31,7 +31,7 @@ def read(path: Path) -> tuple[RequestShape, ...]:
     time, inputs, outputs = COLUMNS
     requests: list[RequestShape] = []
     first_ns = last_ns = 0
-    for row in CsvRows(path, COLUMNS):
+    for row in csv_rows(path):
         time_ns = _time_ns(row)
         if not requests:
             first_ns = last_ns = time_ns

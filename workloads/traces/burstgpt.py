@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..api import RequestShape
-from .rows import CsvRows, fields_of
+from .rows import csv_rows, fields_of
 
 COLUMNS = ("Timestamp", "Request tokens", "Response tokens")
 
@@ -27,7 +27,7 @@ def read(path: Path) -> tuple[RequestShape, ...]:
     time, inputs, outputs = COLUMNS
     requests: list[RequestShape] = []
     first_s = last_s = 0.0
-    for row in CsvRows(path, COLUMNS):
+    for row in csv_rows(path):
         time_s = row.number(time, "seconds, 0 or more")
         if not requests:
             first_s = last_s = time_s

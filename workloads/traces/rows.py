@@ -58,23 +58,18 @@ class Row:
         return WorkloadError("trace", self.path, expected, problem)
 
 
-class CsvRows:
+def csv_rows(path: Path) -> Iterator[Row]:
     """The rows of a file. Raises WorkloadError while it is read: damaged, or no rows."""
-
-    def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
-        self._path, self._columns = path, columns
-
-    def __iter__(self) -> Iterator[Row]:
-        path, found = self._path, False
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as lines:
-                rows = csv.DictReader(lines)
-                rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
-                for values in rows:
-                    found = True
-                    yield Row(path, rows.line_num, values)
-        except (csv.Error, UnicodeDecodeError) as error:
-            problem = f"is damaged: {error}"
-            raise WorkloadError("trace", path, "a CSV file in UTF-8", problem) from error
-        if not found:
-            raise WorkloadError("trace", path, "at least one row", "has a header and no rows")
+    found = False
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as lines:
+            rows = csv.DictReader(lines)
+            rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
+            for values in rows:
+                found = True
+                yield Row(path, rows.line_num, values)
+    except (csv.Error, UnicodeDecodeError) as error:
+        problem = f"is damaged: {error}"
+        raise WorkloadError("trace", path, "a CSV file in UTF-8", problem) from error
+    if not found:
+        raise WorkloadError("trace", path, "at least one row", "has a header and no rows")

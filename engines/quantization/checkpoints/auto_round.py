@@ -9,7 +9,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ..scheme import LAYERS, Scheme
+from ...models.config import LAYERS
+from ..scheme import Scheme
 from .awq import AwqLayout
 from .fields import Fields, flat, names_module
 from .gptq import GptqLayout

@@ -8,7 +8,8 @@ Sources: DeepSeek-V3 Technical Report, 2024, section 3.3, and its checkpoints; t
 
 from __future__ import annotations
 
-from ..scheme import LAYERS, Scheme
+from ...models.config import LAYERS
+from ..scheme import Scheme
 from .fields import Fields, names_module
 from .fp8_scaled import Fp8Layout
 from .layout import FLOATS, KV_CACHE, Format

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from ....kernels.registry import KernelError
+from ...models.config import LAYERS
 from ..grid import codes_in_groups, pack_groups
 from ..quantized import QuantizedMap
-from ..scheme import LAYERS, Scheme
+from ..scheme import Scheme
 from .dynamic import read_rules, ruled
 from .fields import Fields, flat
 from .layout import FLOATS, Format, Part, float16_scales, part

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-from ..scheme import LAYERS, Scheme
+from ...models.config import LAYERS
+from ..scheme import Scheme
 from .compressed_tensors import WIDE_INPUTS
 from .fields import Fields
 from .fp4_packed import Nvfp4Layout

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from math import prod
 from pathlib import Path
 
@@ -19,23 +19,13 @@ from ..finite import check_finite
 from ..lazy import Lazy
 from ..methods import linear_ops, op_of
 from ..quantized import QuantizedMap, QuantizedModel, Unquantized
-from ..scheme import Scheme, head_of, quantized_maps
+from ..scheme import Scheme, quantized_maps
 from . import auto_round, awq, compressed_tensors, fine_grained_fp8, gptq, modelopt
 from .fields import Fields
 from .layout import FLOATS, Format, Layout
 from .report import read_report
 from .settings import read_settings
 
-# The last as auto-round called itself before 0.5.
-METHODS = (
-    "gptq",
-    "awq",
-    "compressed-tensors",
-    "fp8",
-    "modelopt",
-    "auto-round",
-    "intel/auto-round",
-)
 # Settings of a quantised KV cache, and tables that are computed: not read, and not a mistake.
 _UNUSED = (
     *(f".{one}_{what}" for one in "qkv" for what in ("scale", "zero_point")),
@@ -58,7 +48,7 @@ class Published:
         """How each map that is quantised is stored, by its module."""
         modules = quantized_maps(self.config)
         if not self.config.tie_word_embeddings:
-            modules = (*modules, head_of(self.config))
+            modules = (*modules, self.config.head_name)
         found = {module: self.format.layout_of(module) for module in modules}
         return {module: layout for module, layout in found.items() if layout is not None}
 
@@ -75,10 +65,10 @@ class Published:
         """The operations that the linear maps of the model are made of. head: how its output
         projection is rounded; auto: as it is. activations: one of ACTIVATIONS."""
         ops = {op_of(layout.scheme.form, activations) for layout in self.layouts.values()}
-        plain = {*quantized_maps(self.config), head_of(self.config)} - self.layouts.keys()
+        plain = {*quantized_maps(self.config), self.config.head_name} - self.layouts.keys()
         if head not in ("auto", "none"):
             ops.update(linear_ops("none", head)[:1])
-            plain.discard(head_of(self.config))
+            plain.discard(self.config.head_name)
         return (*(("linear",) if plain else ()), *sorted(ops))
 
 
@@ -207,16 +197,14 @@ def _check_nothing_else(published: Published, checkpoint: Checkpoint, used: set[
 
 
 def _parse(settings: Fields, config: ModelConfig) -> Format:
-    method = settings.one_of("quant_method", *METHODS)
-    if method == "gptq":
-        return gptq.parse(settings, head_of(config))
-    if method == "awq":
-        return awq.parse(settings, head_of(config))
-    parse: dict[str, Callable[[Fields], Format]] = {
-        "auto-round": auto_round.parse,
-        "intel/auto-round": auto_round.parse,
+    head = config.head_name
+    parsers: dict[str, Callable[[Fields], Format]] = {
+        "gptq": partial(gptq.parse, head=head),
+        "awq": partial(awq.parse, head=head),
         "compressed-tensors": compressed_tensors.parse,
         "fp8": fine_grained_fp8.parse,
         "modelopt": modelopt.parse,
+        "auto-round": auto_round.parse,
+        "intel/auto-round": auto_round.parse,  # as it called itself before 0.5
     }
-    return parse[method](settings)
+    return parsers[settings.one_of("quant_method", *parsers)](settings)

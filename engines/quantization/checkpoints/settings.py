@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...models.loader import read_json
+from ...models.json_file import read_json
 from .fields import Fields
 
 CONFIG_FILE = "config.json"

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ....kernels.int4 import pack_nibbles, unpack_nibbles
+
 
 def words_for(codes: int, bits: int) -> int:
     """Words that hold a number of codes; the last may be filled in part."""
@@ -21,7 +23,7 @@ def pack_words(codes: Tensor, bits: int) -> Tensor:
     per_word = 32 // bits
     padded = F.pad(codes, (0, -codes.shape[1] % per_word))
     if bits == 4:
-        padded = padded[:, 0::2] | (padded[:, 1::2] << 4)
+        padded = pack_nibbles(padded)
     # Flat, since an axis of one may have any stride.
     return padded.flatten().view(torch.int32).view(len(codes), -1)
 
@@ -30,5 +32,5 @@ def unpack_words(words: Tensor, bits: int, codes: int) -> Tensor:
     """The inverse: int32 [rows, words_for(codes, bits)] -> uint8 [rows, codes]."""
     data = words.flatten().view(torch.uint8).view(len(words), -1)
     if bits == 4:
-        data = torch.stack((data & 15, data >> 4), dim=-1).flatten(1)
+        data = unpack_nibbles(data)
     return data[:, :codes].contiguous()

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from ....kernels.registry import KernelError
 from ...errors import ConfigError, ModelError, unknown_name
-from ...models.config import ModelConfig
-from ...models.loader import load_config, read_json
+from ...models.config import LAYERS, ModelConfig
+from ...models.json_file import read_json
+from ...models.loader import load_config
 from ..finite import check_finite
 from ..methods import FORMS
 from ..quantized import QuantizedMap, QuantizedModel
 from ..resume import writing
-from ..scheme import LAYERS, Scheme, quantized_maps, ragged_width
+from ..scheme import Scheme, quantized_maps, ragged_width
 from . import awq, compressed_tensors, gptq
 from .layout import Writable
 from .place import place_for, replacing

@@ -12,34 +12,32 @@ from llmbench.engines.step import Verdict
 from ..drive import make_request
 
 
-def verdict(total: int, held: int, needed: int) -> Verdict:
-    kv = PagedKVCache(num_blocks=total, block_size=1)
-    if held:
-        kv.extend(RequestState(make_request("held", held, 1)), held)
-    return OptimisticAdmission().admit(RequestState(make_request("new", needed, 1)), needed, [], kv)
-
-
 @pytest.mark.parametrize(
     ("total", "held", "needed", "expected"),
     [
-        (99, 0, 99, Verdict.NOW),  # no watermark below 100 blocks
-        (99, 1, 99, Verdict.LATER),
-        (99, 0, 100, Verdict.NEVER),
-        (200, 0, 198, Verdict.NOW),  # watermark 2
-        (200, 0, 199, Verdict.NEVER),
-        (200, 1, 198, Verdict.LATER),
-        (200, 100, 98, Verdict.NOW),
-        (200, 100, 99, Verdict.LATER),
+        (99, 0, 99, "now"),  # no watermark below 100 blocks
+        (99, 1, 99, "later"),
+        (99, 0, 100, "never"),
+        (200, 0, 198, "now"),  # watermark 2
+        (200, 0, 199, "never"),
+        (200, 1, 198, "later"),
+        (200, 100, 98, "now"),
+        (200, 100, 99, "later"),
     ],
 )
-def test_watermark(total: int, held: int, needed: int, expected: Verdict) -> None:
-    assert verdict(total, held, needed) is expected
+def test_watermark(total: int, held: int, needed: int, expected: str) -> None:
+    kv, new = PagedKVCache(num_blocks=total, block_size=1), state("new", needed, 1)
+    if held:
+        kv.extend(state("held", held, 1), held)
+    admission = OptimisticAdmission()
+    assert admission.can_ever_hold(new, kv) is (expected != "never")
+    assert admission.admit(new, needed, [], kv) is (expected == "now")
 
 
 def test_a_contiguous_cache_needs_no_watermark() -> None:
     kv = ContiguousKVCache(slots=1000, max_model_len=1000)
     request = RequestState(make_request("a", 5, 5))
-    assert OptimisticAdmission().admit(request, 5, [], kv) is Verdict.NOW
+    assert OptimisticAdmission().admit(request, 5, [], kv)
 
 
 def state(name: str, prompt: int, output: int = 8, n: int = 1) -> RequestState:
@@ -51,15 +49,15 @@ def test_only_what_is_wanted_now_must_be_free() -> None:
     kv.extend(state("held", 8), 8)
     new = state("new", 12)
     # Three blocks for the whole prompt, two for its first chunk of eight tokens.
-    assert OptimisticAdmission().admit(new, 12, [], kv) is Verdict.LATER
-    assert OptimisticAdmission().admit(new, 8, [], kv) is Verdict.NOW
+    assert not OptimisticAdmission().admit(new, 12, [], kv)
+    assert OptimisticAdmission().admit(new, 8, [], kv)
 
 
 def test_no_watermark_where_it_is_switched_off() -> None:
     kv = PagedKVCache(num_blocks=200, block_size=1)
     new = state("new", 200)
-    assert OptimisticAdmission(watermark=0.0).admit(new, 200, [], kv) is Verdict.NOW
-    assert OptimisticAdmission(watermark=0.01).admit(new, 200, [], kv) is Verdict.NEVER
+    assert OptimisticAdmission(watermark=0.0).admit(new, 200, [], kv)
+    assert not OptimisticAdmission(watermark=0.01).can_ever_hold(new, kv)
 
 
 def test_a_cached_block_that_nobody_holds_counts_as_needed() -> None:

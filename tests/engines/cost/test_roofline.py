@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -11,13 +12,13 @@ from llmbench.engines.cost.roofline import (
     LINK_EFFICIENCY,
     Efficiency,
     Roofline,
-    StepTimes,
     kv_capacity_tokens,
 )
 from llmbench.engines.cost.shapes import resolve_shape
 from llmbench.engines.cost.weights import WeightChoice
 from llmbench.engines.cost.work import StepWork
 from llmbench.engines.errors import ConfigError
+from llmbench.engines.trace import PhaseTimes
 
 FULL = Efficiency(1.0, 1.0)
 LAYERS = 32 * (2 * 4096 * 4096 + 2 * 1024 * 4096 + 3 * 14336 * 4096)  # 6.98e9 weights
@@ -144,7 +145,9 @@ def test_hardware_that_lacks_what_a_step_needs() -> None:
 
 def test_parts_sum_to_the_step() -> None:
     times = roofline("llama-3-70b", tensor_parallel=4).price(StepWork.of([(0, 64)], 8, 4000, 9, 16))
-    assert times.total_s == pytest.approx(sum(getattr(times, name) for name in StepTimes._fields))
+    assert times.total_s == pytest.approx(
+        sum(getattr(times, phase.name) for phase in fields(PhaseTimes))
+    )
     assert roofline().price(StepWork()).total_s == 0
 
 

@@ -68,6 +68,18 @@ def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_config_that_nests_without_end_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("[" * 99_999)
+    with pytest.raises(ModelError, match=r"config\.json' is not JSON"):
+        resolve_shape(str(tmp_path))
+
+
+def test_a_config_that_cannot_be_read_is_not_called_malformed(tmp_path: Path) -> None:
+    (tmp_path / "config.json").mkdir()
+    with pytest.raises(ModelError, match=r"config\.json' cannot be read \(Is a directory\)"):
+        resolve_shape(str(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("config", "why"),
     [

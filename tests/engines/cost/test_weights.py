@@ -7,7 +7,7 @@ import torch
 from llmbench.engines.cost.hardware import resolve_hardware
 from llmbench.engines.cost.roofline import Roofline
 from llmbench.engines.cost.shapes import resolve_shape
-from llmbench.engines.cost.weights import WeightChoice, _layer_sizes, weight_format
+from llmbench.engines.cost.weights import WeightChoice, weight_format
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.quantization.methods import METHODS
 from llmbench.engines.quantization.scheme import Scheme
@@ -110,7 +110,7 @@ def test_arithmetic_runs_in_what_the_hardware_has(method: str, hardware: str, dt
 def test_a_checkpoint_s_maps_differ() -> None:
     """Attention as fp8, an output projection in 4 bits that are met by 8, the MLP as it was."""
     model = resolve_shape("smollm2-135m")
-    attention = [name for name in _layer_sizes(model) if "self_attn" in name]
+    attention = [name for name in model.map_shapes() if "self_attn" in name]
     stored = {name: Scheme("fp8", 8) for name in attention} | {"lm_head": Scheme("gptq", 4, 64)}
     weights = WeightChoice("fp8", stored=stored, activations="int8")
     formats = {one.format.name for one in weights.layer_maps(model, "bf16")}
@@ -123,7 +123,7 @@ def test_a_checkpoint_s_maps_differ() -> None:
 
 def test_a_layer_s_maps_are_multiplied_each_in_its_own_arithmetic() -> None:
     model, h100 = replace(resolve_shape("llama-3-8b"), dtype="bfloat16"), resolve_hardware("h100")
-    mlp = [name for name in _layer_sizes(model) if ".mlp." in name]
+    mlp = [name for name in model.map_shapes() if ".mlp." in name]
     stored = WeightChoice("fp8", stored={name: Scheme("fp8", 8) for name in mlp})
     none, some, every = (
         Roofline(h100, model, weights)._linear_flop_s

@@ -15,7 +15,6 @@ from llmbench.engines.assemble import LoadedModel, build_engine, load_model
 from llmbench.engines.clock import WallClock
 from llmbench.engines.config import engine_config
 from llmbench.engines.executors import launched
-from llmbench.engines.executors.base import ForwardTimes
 from llmbench.engines.executors.launched import Launching
 from llmbench.engines.executors.moves import carry_out
 from llmbench.engines.executors.passes import EagerPass
@@ -24,7 +23,7 @@ from llmbench.engines.models.catalogue import ModelFiles, resolve_model
 from llmbench.engines.pipeline import PipelinedCore
 from llmbench.engines.resolve import resolve
 from llmbench.engines.resolved import ResolvedEngine
-from llmbench.engines.trace import StepTrace
+from llmbench.engines.trace import PhaseTimes, StepTrace
 from torch import Tensor
 
 CPU = torch.device("cpu")
@@ -213,7 +212,7 @@ def test_what_a_device_took_to_swap_is_not_the_model_s(monkeypatch: pytest.Monke
         clock = iter((1.0, 1.05))
         monkeypatch.setattr(launched, "perf_counter", lambda clock=clock: next(clock))
         begin, moved, end = _At(100), _At(100 + swapped_ms), _At(180)
-        times = ForwardTimes(prepare_s=0.002, swap_s=0.001)
+        times = PhaseTimes(prepare_s=0.002, swap_s=0.001)
         step: Any = launched.LaunchedStep(begin, end, times, None, None, moved)  # type: ignore[arg-type]
         found = step.result()
         assert (found.times.swap_s, found.times.sample_s) == pytest.approx(expected)

@@ -6,17 +6,26 @@ import pytest
 from llmbench.engines.api import Request, SamplingParams
 from llmbench.engines.clock import VirtualClock
 from llmbench.engines.core import EngineCore
-from llmbench.engines.cost.roofline import StepTimes
 from llmbench.engines.cost.work import StepWork
 from llmbench.engines.executors.simulated import SimulatedExecutor
 from llmbench.engines.kv.base import Move
 from llmbench.engines.state import RequestState
 from llmbench.engines.step import Chunk, Limits, StepPlan
 from llmbench.engines.strategy import Strategy
+from llmbench.engines.trace import PhaseTimes
 
 from ..drive import ADMISSION, BATCHING, make_kv
 
-TIMES = StepTimes(0.5, 0.25, 1.0, 2.0, 0.125, 4.0, 8.0, 16.0)
+TIMES = PhaseTimes(
+    schedule_s=0.5,
+    prepare_s=0.25,
+    attention_s=1.0,
+    linear_s=2.0,
+    sample_s=0.125,
+    communicate_s=4.0,
+    swap_s=8.0,
+    host_s=16.0,
+)
 
 
 class Recorded:
@@ -25,7 +34,7 @@ class Recorded:
     def __init__(self) -> None:
         self.works: list[StepWork] = []
 
-    def price(self, work: StepWork) -> StepTimes:
+    def price(self, work: StepWork) -> PhaseTimes:
         self.works.append(work)
         return TIMES
 
@@ -63,7 +72,7 @@ def test_a_step_is_charged_for_its_chunks_and_the_clock_moves_by_its_price() -> 
     assert len(result.token_ids) == 2
     assert now_s == 0.5 + 0.25 + 1 + 2 + 0.125 + 4 + 8 + 16
     # schedule and host are no part of a forward pass.
-    assert result.times.total_s == 0.25 + 1 + 2 + 0.125 + 4 + 8
+    assert result.times.executed_s == 0.25 + 1 + 2 + 0.125 + 4 + 8
 
 
 def test_a_chunk_in_the_middle_of_a_prompt_samples_nothing() -> None:
@@ -107,7 +116,7 @@ def test_the_parts_of_a_simulated_step_are_its_duration(batching: str) -> None:
     traces = []
     while core.has_work():
         traces.append(core.step().trace)
-    assert [trace.end_s - trace.start_s for trace in traces] == [sum(TIMES)] * 3
+    assert [trace.end_s - trace.start_s for trace in traces] == [TIMES.total_s] * 3
     for trace in traces:
         assert trace.phases.attention_s == 1.0
         assert trace.phases.linear_s == 2.0

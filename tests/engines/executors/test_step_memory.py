@@ -15,7 +15,7 @@ from llmbench.engines.executors.step_memory import (
     activation_bytes,
     graph_memory_bytes,
     logits_bytes,
-    step_bytes,
+    step_memory_bytes,
     widened_bytes,
 )
 from llmbench.engines.models.catalogue import resolve_dummy
@@ -165,7 +165,7 @@ def test_scratch_takes_what_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_step_is_the_sum() -> None:
     shape, step = shape_of("llama-3.1-8b"), StepShape(8192, 256, "bfloat16", ("w4a16_linear",))
     parts = (activation_bytes, logits_bytes, widened_bytes)
-    assert step_bytes(shape, step) == sum(part(shape, step) for part in parts)
+    assert step_memory_bytes(shape, step) == sum(part(shape, step) for part in parts)
     assert widened_bytes(shape, step) > 0
 
 

@@ -10,7 +10,6 @@ import torch
 from llmbench.engines.api import Request, SamplingParams
 from llmbench.engines.assemble import LoadedModel, load_model
 from llmbench.engines.config import engine_config
-from llmbench.engines.executors.base import ForwardTimes
 from llmbench.engines.executors.torch import TorchExecutor
 from llmbench.engines.kv.base import Move
 from llmbench.engines.kv.contiguous import ContiguousKVCache
@@ -20,6 +19,7 @@ from llmbench.engines.models.kv_tensors import allocate_contiguous, allocate_pag
 from llmbench.engines.resolve import resolve
 from llmbench.engines.state import RequestState
 from llmbench.engines.step import Chunk, StepPlan
+from llmbench.engines.trace import PhaseTimes
 
 DTYPE, CPU = torch.float32, torch.device("cpu")
 
@@ -112,7 +112,7 @@ def test_copies_are_the_models_time_and_swaps_are_their_own(
     assert kv.extend(one, 3)
     plan = StepPlan(prefills=(Chunk(one, 0, 3),)) if computes else StepPlan()
 
-    def times(*moves: Move) -> ForwardTimes:
+    def times(*moves: Move) -> PhaseTimes:
         return executor.execute(plan, kv, moves).times
 
     assert times(Move("copy", 5, 6)).swap_s == 0.0

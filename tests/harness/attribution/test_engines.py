@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmbench.engines.core import EngineCore
-from llmbench.engines.executors.base import ForwardTimes, StepResult
+from llmbench.engines.executors.base import StepResult
 from llmbench.engines.kv.base import KVPlacement, Move
 from llmbench.engines.step import StepPlan
+from llmbench.engines.trace import PhaseTimes
 from llmbench.harness.attribution import attribute, timeline_of_traces
 from llmbench.harness.attribution.partition import PARTS
 from llmbench.harness.run.drive import Observation, drive
@@ -31,7 +32,7 @@ class TimedExecutor(CountingExecutor):
     """Says where its second went."""
 
     def execute(self, plan: StepPlan, kv: KVPlacement, moves: Sequence[Move]) -> StepResult:
-        times = ForwardTimes(prepare_s=0.125, attention_s=0.25, linear_s=0.5, sample_s=0.0625)
+        times = PhaseTimes(prepare_s=0.125, attention_s=0.25, linear_s=0.5, sample_s=0.0625)
         return replace(super().execute(plan, kv, moves), times=times)
 
 

@@ -17,7 +17,6 @@ from llmbench.engines.core import EngineCore
 from llmbench.engines.cost.calibrated import Calibration
 from llmbench.engines.cost.fit import fit_calibration
 from llmbench.engines.cost.published import compare_with_published
-from llmbench.engines.cost.roofline import StepTimes
 from llmbench.engines.cost.work import StepWork
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.executors.base import Executor, StepResult
@@ -26,6 +25,7 @@ from llmbench.engines.kv.base import KVPlacement, Move
 from llmbench.engines.presets import PRESETS
 from llmbench.engines.step import Limits, StepPlan
 from llmbench.engines.strategy import build_kv, compose
+from llmbench.engines.trace import PhaseTimes
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.run.drive import Observation, drive
 from llmbench.harness.run.watch import Silent
@@ -51,8 +51,8 @@ def step_s(tokens: float) -> float:
 class Tokens:
     """A cost model that knows a step's tokens only."""
 
-    def price(self, work: StepWork) -> StepTimes:
-        return StepTimes(linear_s=step_s(work.tokens))
+    def price(self, work: StepWork) -> PhaseTimes:
+        return PhaseTimes(linear_s=step_s(work.tokens))
 
 
 class World:

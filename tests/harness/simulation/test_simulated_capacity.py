@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from llmbench.engines.config import engine_config
-from llmbench.engines.cost.roofline import StepTimes
 from llmbench.engines.cost.work import StepWork
 from llmbench.engines.errors import ConfigError
+from llmbench.engines.trace import PhaseTimes
 from llmbench.harness.cli.capacity_tables import (
     notes,
     sentence,
@@ -36,9 +36,9 @@ class Constant:
     def __init__(self, factor: float = 1.0) -> None:
         self.factor = factor
 
-    def price(self, work: StepWork) -> StepTimes:
+    def price(self, work: StepWork) -> PhaseTimes:
         del work
-        return StepTimes(linear_s=STEP_S * self.factor)
+        return PhaseTimes(linear_s=STEP_S * self.factor)
 
 
 def one_by_one(count: int, output_tokens: int = 1, seqs: int = 1) -> PreparedSimulation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from llmbench.workloads import arrivals
+from llmbench.workloads import processes
 from llmbench.workloads.fitting.burstiness import (
     burstiness,
     index_of_dispersion,
@@ -25,7 +25,7 @@ def test_constant_arrivals_have_none_and_bursts_of_ten_have_nine_tenths_of_ten()
 
 
 def test_poisson_is_one_at_every_window() -> None:
-    found = burstiness(arrivals.poisson(60_000, 5.0, np.random.default_rng(3)))
+    found = burstiness(processes.poisson(60_000, 5.0, np.random.default_rng(3)))
     assert found is not None
     assert found.rate_per_s == pytest.approx(5, rel=0.02)
     assert found.gap_cv == pytest.approx(1, rel=0.03)
@@ -36,7 +36,7 @@ def test_poisson_is_one_at_every_window() -> None:
 
 @pytest.mark.parametrize("window_s", [1.0, 10.0, 60.0])
 def test_on_off_has_the_dispersion_of_its_closed_form(window_s: float) -> None:
-    times_s = arrivals.on_off(400_000, 10, 4, 8, np.random.default_rng(5))
+    times_s = processes.on_off(400_000, 10, 4, 8, np.random.default_rng(5))
     expected = on_off_dispersion(10 / 3, 1 / 3, 4, window_s)
     assert index_of_dispersion(times_s, window_s) == pytest.approx(expected, rel=0.06)
 
@@ -55,5 +55,5 @@ def test_what_is_held_is_as_many_as_the_requests_and_not_as_the_windows() -> Non
     windows, total = 10**12, 1000 + 2
     expected = (windows * (998 + 4 + 4) - total**2) / (windows * total)
     assert index_of_dispersion(times_s, 1.0) == pytest.approx(expected, rel=1e-12)
-    far = arrivals.on_off(200, 1e-9, 1e-9, 1e9, np.random.default_rng(0))
+    far = processes.on_off(200, 1e-9, 1e-9, 1e9, np.random.default_rng(0))
     assert burstiness(far) is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from llmbench.workloads import arrivals
+from llmbench.workloads import processes
 from llmbench.workloads.api import LengthLimits, WorkloadError, plan_workload
 from llmbench.workloads.fitting import FittedWorkload, fit_trace
 from llmbench.workloads.fitting.arrivals import drawn_burstiness, fit_arrivals
@@ -46,7 +46,7 @@ def fitted(times_s: Seconds) -> object:
 
 
 def test_poisson_arrivals_are_fitted_by_poisson() -> None:
-    found = fitted(arrivals.poisson(10_000, 3.0, rng()))
+    found = fitted(processes.poisson(10_000, 3.0, rng()))
     assert getattr(found, "kind", None) == "poisson"
 
 
@@ -63,7 +63,7 @@ def test_regular_arrivals_are_fitted_by_constant(rate_per_s: float) -> None:
 
 @pytest.mark.parametrize("cv", [0.02, 0.05, 0.1, 0.3, 0.5])
 def test_gaps_that_vary_a_little_are_fitted_by_gamma(cv: float) -> None:
-    found = fitted(arrivals.gamma(3000, 5.0, cv, rng()))
+    found = fitted(processes.gamma(3000, 5.0, cv, rng()))
     assert isinstance(found, Gamma)
     assert found.cv == pytest.approx(cv, rel=0.1)
     assert found.rate_per_s == pytest.approx(5, rel=0.05)
@@ -97,14 +97,14 @@ def test_a_rate_that_no_workload_has_is_one_line(tmp_path: Path) -> None:
 
 
 def test_gamma_arrivals_are_fitted_by_gamma() -> None:
-    found = fitted(arrivals.gamma(10_000, 3.0, 2.0, rng()))
+    found = fitted(processes.gamma(10_000, 3.0, 2.0, rng()))
     assert isinstance(found, Gamma)
     assert found.rate_per_s == pytest.approx(3, rel=0.06)
     assert found.cv == pytest.approx(2, rel=0.06)
 
 
 def test_bursts_are_fitted_by_bursts() -> None:
-    found = fitted(arrivals.on_off(40_000, 20, 5, 15, rng()))
+    found = fitted(processes.on_off(40_000, 20, 5, 15, rng()))
     assert isinstance(found, OnOff)
     assert found.on_rate_per_s == pytest.approx(20, rel=0.15)
     assert found.mean_on_s == pytest.approx(5, rel=0.25)
@@ -113,7 +113,7 @@ def test_bursts_are_fitted_by_bursts() -> None:
 
 def test_a_rate_that_drifts_is_followed() -> None:
     """Poisson at 2/s for ten minutes, then at 8/s: no process of one rate does that."""
-    halves = (arrivals.poisson(1200, 2.0, rng()), 600 + arrivals.poisson(4800, 8.0, rng()))
+    halves = (processes.poisson(1200, 2.0, rng()), 600 + processes.poisson(4800, 8.0, rng()))
     found = fitted(np.sort(np.concatenate(halves)))
     assert isinstance(found, Stages)
     rates = [

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmbench.workloads.api import LengthLimits, WorkloadError
-from llmbench.workloads.fit import fit_lengths
+from llmbench.workloads.clip import fit_lengths
 
 
 @pytest.mark.parametrize(
