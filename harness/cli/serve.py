@@ -67,6 +67,14 @@ def serve(
             rich_help_panel="Server",
         ),
     ] = None,
+    own_cores: Annotated[
+        bool,
+        typer.Option(
+            help="Keep the engine to as many cores as --threads says, and all else off them, where "
+            "that leaves a core.",
+            rich_help_panel="Server",
+        ),
+    ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")] = False,
 ) -> None:
     """Put an engine behind the OpenAI protocol: completions and chat, streaming, /metrics.
@@ -84,7 +92,7 @@ def serve(
             raise
         raise NotInstalledError("serve", error.name, "llmbench[serve]") from error
 
-    config = ServeConfig(host, port, max_waiting, grace, request_log, served_model_name)
+    config = ServeConfig(host, port, max_waiting, grace, request_log, served_model_name, own_cores)
     try:
         run_until_stopped(
             settings,

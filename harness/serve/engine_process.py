@@ -19,11 +19,12 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from ...engines.api import Request
 from ...engines.clock import WallClock
 from ..config import RunConfig
+from . import wire
 from .engine_loop import Abort, Command, EngineLoop, Submit
 from .load_engine import Loaded, Report, load_engine
 from .worker import EngineLostError, OnFailure, Receive
@@ -76,11 +77,11 @@ class EngineProcess:
     def _send(self, command: Command) -> None:
         # Of an engine that is lost, `_hear` is told as well, and it knows how.
         with suppress(OSError):
-            _put(self._connection, command)
+            wire.put(self._connection, command)
 
     def _hear(self) -> None:
         try:
-            message = _get(self._connection)
+            message = wire.get(self._connection)
         except (EOFError, OSError):
             message = _Lost(EngineLostError(_how_it_ended(self._process)))
         if isinstance(message, _Lost):
@@ -96,18 +97,23 @@ class EngineProcess:
             self._loop = None
 
 
-def start_engine(run: RunConfig, clock: WallClock, report: Report) -> tuple[EngineProcess, Loaded]:
+def start_engine(
+    run: RunConfig, clock: WallClock, report: Report, *, own_cores: bool = False
+) -> tuple[EngineProcess, Loaded]:
     """Start a process, and wait until its engine is loaded and warm.
 
-    clock: that the engine's times are by. report: told of the loading. Raises what loading raised.
+    clock: that the engine's times are by. report: told of the loading. own_cores: as `load_engine`
+    has it. Raises what loading raised.
     """
     ours, theirs = cast("tuple[Connection, Connection]", multiprocessing.Pipe())
     context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_serve, args=(run, clock.origin_s, theirs), name="engine")
+    process = context.Process(
+        target=_serve, args=(run, clock.origin_s, own_cores, theirs), name="engine"
+    )
     process.start()
     theirs.close()
     try:
-        while isinstance(message := _get(ours), _Said):
+        while isinstance(message := wire.get(ours), _Said):
             report(message.text)
     except BaseException as error:
         ours.close()
@@ -139,17 +145,8 @@ def _how_it_ended(process: BaseProcess) -> str:
     return f"its process ended with exit code {code}"
 
 
-# `Connection.send` looks for objects that only multiprocessing can send, at each message.
-def _put(connection: Connection, message: Any) -> None:
-    connection.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
-
-
-def _get(connection: Connection) -> Any:
-    return pickle.loads(connection.recv_bytes())
-
-
 # From here on: the engine's process.
-def _serve(run: RunConfig, origin_s: float, parent: Connection) -> None:
+def _serve(run: RunConfig, origin_s: float, own_cores: bool, parent: Connection) -> None:
     # They reach every process of a terminal or a service; the parent has a grace time to keep.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -157,22 +154,24 @@ def _serve(run: RunConfig, origin_s: float, parent: Connection) -> None:
     threading.Thread(target=_listen, args=(parent, inbox), daemon=True).start()
     try:
         clock = WallClock(origin_s)
-        engine, loaded = load_engine(run, clock, lambda text: _put(parent, _Said(text)))
+        engine, loaded = load_engine(
+            run, clock, lambda text: wire.put(parent, _Said(text)), own_cores=own_cores
+        )
         # What was loaded stays; a collection that looked through it would hold up a step.
         gc.collect()
         gc.freeze()
-        _put(parent, loaded)
-        EngineLoop(engine, clock, inbox, lambda told: _put(parent, told)).run()
+        wire.put(parent, loaded)
+        EngineLoop(engine, clock, inbox, lambda told: wire.put(parent, told)).run()
     except BaseException as error:  # noqa: BLE001 (every stream must hear of it, whatever it is)
         with suppress(OSError):
-            _put(parent, _Lost(portable(error)))
+            wire.put(parent, _Lost(portable(error)))
 
 
 def _listen(parent: Connection, inbox: SimpleQueue[Command]) -> None:
     """Until the parent is gone or has no more use for this process."""
     with suppress(EOFError, OSError):
         while True:
-            inbox.put(_get(parent))
+            inbox.put(wire.get(parent))
     # Whatever the engine's thread is in the middle of: there is nobody to tell.
     os._exit(0)
 

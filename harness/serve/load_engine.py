@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...engines.api import Request
 from ..config import RunConfig
+from .cores import Cores, keep_to, part, usable_cores
 
 if TYPE_CHECKING:
     from ...engines.api import Engine
@@ -22,22 +23,35 @@ _WARMUP_TOKENS = 4
 
 @dataclass(frozen=True)
 class Loaded:
-    """What is said of an engine beside its replies. settings: in full."""
+    """What is said of an engine beside its replies. settings: in full. cores: that it has to itself
+    and that it leaves to the rest; None where it was given none."""
 
     files: ModelFiles
     settings: ResolvedEngine
     vocab_size: int
     kv_tokens: int
+    cores: Cores | None = None
 
 
-def load_engine(run: RunConfig, clock: Clock, report: Report) -> tuple[Engine, Loaded]:
-    """report: told of each stage. Raises ConfigError, ModelError, KernelError or OutOfMemory."""
+def load_engine(
+    run: RunConfig, clock: Clock, report: Report, *, own_cores: bool = False
+) -> tuple[Engine, Loaded]:
+    """report: told of each stage. own_cores: keep this thread, and those that compute for it, to
+    cores of their own, where the model is on a CPU and its threads leave some over.
+
+    Raises ConfigError, ModelError, KernelError or OutOfMemory.
+    """
     from ...engines.assemble import build_engine, load_model
     from ...engines.resolve import resolve
     from ..run.experiment import files_of, set_threads, tokenizer_of
 
     files = files_of(run.model, run.engine, report)
     settings = resolve(run.engine, files)
+    cores = None
+    if own_cores and settings.device == "cpu":
+        cores = part(usable_cores(), run.threads)
+    if cores is not None:
+        keep_to(cores.engine)
     if run.verify_kernels:
         from ...engines.models.describe import describe_model
         from ..bench.verify_kernels import verify_kernels
@@ -51,7 +65,7 @@ def load_engine(run: RunConfig, clock: Clock, report: Report) -> tuple[Engine, L
     report("warming up")
     warm_up(engine, clock)
     kv_tokens = engine.strategy.kv.capacity_tokens
-    return engine, Loaded(files, settings, model.config.vocab_size, kv_tokens)
+    return engine, Loaded(files, settings, model.config.vocab_size, kv_tokens, cores)
 
 
 def warm_up(engine: Engine, clock: Clock) -> None:

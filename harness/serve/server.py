@@ -24,6 +24,7 @@ from ..machine.port import bind, check_port, listen
 from ..run.chat_template import has_chat_template, load_chat_template
 from ..run.experiment import tokenizer_of
 from .app import create_app
+from .cores import counted, keep_to
 from .engine_process import start_engine
 from .lives import Lives, Observer
 from .load_engine import Loaded, Report
@@ -41,7 +42,8 @@ _FLUSH_S = 0.5
 
 @dataclass(frozen=True)
 class ServeConfig:
-    """port: 0 for any that is free. grace_s: seconds that replies have to end after a signal."""
+    """port: 0 for any that is free. grace_s: seconds that replies have to end after a signal.
+    own_cores: for the engine, where its threads leave some to the server."""
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -49,6 +51,7 @@ class ServeConfig:
     grace_s: float = 10.0
     request_log: Path | None = None
     served_model_name: str | None = None
+    own_cores: bool = True
 
     def __post_init__(self) -> None:
         check_port(self.port)
@@ -68,6 +71,12 @@ def serve(run: RunConfig, config: ServeConfig, report: Report, ready: Report, wa
     with bind(config.host, config.port) as listener:
         service, loaded = start_service(run, config, report, warn)
         try:
+            if loaded.cores is not None:
+                keep_to(loaded.cores.rest)
+                report(
+                    f"the engine has {counted(loaded.cores.engine)} to itself, "
+                    f"this server keeps to {counted(loaded.cores.rest)}"
+                )
             kv = f"{loaded.settings.kv_memory_bytes / 2**20:.0f} MiB ({loaded.kv_tokens} tokens)"
             line = f"{url(listener)}  model {service.offer.name}, engine {run.label}, KV {kv}"
             run_server(service, listener, config.grace_s, lambda: ready(line))
@@ -86,7 +95,7 @@ def start_service(
     """Start the engine and put the protocol over it."""
     clock, path = WallClock(), config.request_log
     log = [] if path is None else [RequestLog(path, clock, warn)]
-    engine, loaded = start_engine(run, clock, report)
+    engine, loaded = start_engine(run, clock, report, own_cores=config.own_cores)
     try:
         files, settings = loaded.files, loaded.settings
         chats = has_chat_template(files.directory)

@@ -53,8 +53,8 @@ class Running:
 
 
 @contextmanager
-def running() -> Iterator[Running]:
-    command = [*COMMAND, *OPTIONS]
+def running(*more: str) -> Iterator[Running]:
+    command = [*COMMAND, *OPTIONS, *more]
     # A session of its own: a signal to it must not reach this process.
     with subprocess.Popen(
         command,
@@ -80,6 +80,25 @@ def test_an_engine_that_is_killed_ends_its_replies_and_the_server() -> None:
         _, message = server.process.communicate(timeout=WAIT_S)
         assert server.process.returncode == Exit.BUG
         assert message.strip() == "error: the engine failed: its process was ended by SIGKILL"
+
+
+def _core_sets(process: psutil.Process) -> list[set[int]]:
+    """What each of its threads keeps to, its main thread's first."""
+    ids = sorted(one.id for one in process.threads())
+    return [os.sched_getaffinity(one) for one in ids]
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core cannot be parted")
+def test_an_engine_has_as_many_cores_to_itself_as_it_has_threads() -> None:
+    usable = os.sched_getaffinity(0)
+    with running("--threads", "1") as server:
+        own = {min(usable)}
+        engine, *_ = _core_sets(server.engine)
+        assert engine == own
+        serving, *_ = _core_sets(psutil.Process(server.process.pid))
+        assert serving == usable - own
+    with running("--threads", "1", "--no-own-cores") as server:
+        assert all(cores == usable for cores in _core_sets(server.engine))
 
 
 def test_a_signal_to_all_of_a_service_leaves_replies_their_grace_time() -> None:
