@@ -6,9 +6,9 @@
 The same requests at the same times, in process and from a client over HTTP, by turns, and between
 the two what the server's own log says of the latter: from there to the client is the client's to
 answer for, and what in process lacks of it is what a server costs. An engine of as many threads as
-there are cores shares them with the server's event loop and the client; with a thread less there is
-a core for both. The bar is the client's own error at that load, p99, as `llmbench calibrate-client`
-left it.
+there are cores shares them with the server's event loop and the client; with a thread less, `serve`
+gives it cores of its own, and the client is kept off them as well (as by `taskset`). The bar is the
+client's own error at that load, p99, as `llmbench calibrate-client` left it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from statistics import mean, median
 from typing import Any
 
 from llmbench.harness.cli.exits import Exit
+from llmbench.harness.serve.cores import part, usable_cores
 
 LLMBENCH = (sys.executable, "-c", "from llmbench.harness.cli import main; main()")
 # Where a result keeps each number, and whose error bounds it.
@@ -66,9 +67,14 @@ def served(options: Sequence[str], log: Path) -> Iterator[str]:
             server.terminate()
 
 
-def run(options: Sequence[str], out: Path) -> dict[str, Any] | None:
-    """A run's result; None if it is not valid, and the command has said why."""
+def run(
+    options: Sequence[str], out: Path, cores: frozenset[int] = frozenset()
+) -> dict[str, Any] | None:
+    """A run's result; None if it is not valid, and the command has said why. cores: that it is kept
+    to; empty for any."""
     command = [*LLMBENCH, "run", *options, "--quiet", "--out", str(out)]
+    if cores:
+        command = ["taskset", "-c", ",".join(map(str, sorted(cores))), *command]
     code = subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode
     if code == Exit.INVALID:
         return None
@@ -92,6 +98,8 @@ def main() -> None:
         *("--request-rate", str(asked.request_rate), "--warmup-requests", "4"),
     ]
     rounds: list[Round] = []
+    parted = part(usable_cores(), asked.threads)
+    clients = frozenset(parted.rest) if parted else frozenset[int]()
     with tempfile.TemporaryDirectory() as directory, served(engine, Path(directory, "log")) as url:
         for number in range(asked.rounds):
             seeded = [*load, "--seed", str(number)]
@@ -99,7 +107,7 @@ def main() -> None:
                 [*engine, "--quality-tokens", "0", *seeded], Path(directory, f"in{number}")
             )
             server = ["--target", "openai", "--base-url", url, "--tokenizer", asked.model]
-            outside = run([*server, *seeded], Path(directory, f"over{number}"))
+            outside = run([*server, *seeded], Path(directory, f"over{number}"), clients)
             if inside is None or outside is None:
                 print(f"round {number} is left out: a run of it is not valid", flush=True)
                 continue
