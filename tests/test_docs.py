@@ -162,6 +162,14 @@ def anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_every_option_of_a_policy_is_explained() -> None:
+    run = llmbench().commands["run"]
+    policies = [one for one in run.params if one.rich_help_panel == "Policies"]
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert policies
+    assert [one.opts[0] for one in policies if f"| `{one.opts[0]}` |" not in text] == []
+
+
 def test_there_is_something_to_check() -> None:
     for where in (commands, in_prose):
         assert len(typed("llmbench", where)) >= 5
