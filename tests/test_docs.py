@@ -170,6 +170,16 @@ def test_every_option_of_a_policy_is_explained() -> None:
     assert [one.opts[0] for one in policies if f"| `{one.opts[0]}` |" not in text] == []
 
 
+def test_every_kind_of_kernel_is_explained() -> None:
+    source = "".join(one.read_text(encoding="utf-8") for one in ROOT.glob("kernels/*/*.py"))
+    kinds = set(
+        re.findall(r'^ *(?:@implements\(.*)?backend="([a-z-]+)"', source, flags=re.MULTILINE)
+    )
+    text = (ROOT / "docs" / "kernels.md").read_text(encoding="utf-8")
+    assert {"reference", "torch", "triton"} <= kinds
+    assert [kind for kind in sorted(kinds) if f"`{kind}`" not in text] == []
+
+
 def test_there_is_something_to_check() -> None:
     for where in (commands, in_prose):
         assert len(typed("llmbench", where)) >= 5
