@@ -6,28 +6,52 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+# Options that documents name, of other programs.
+OTHERS_OPTIONS = {"--save-detailed": "vllm bench serve"}
 
 
 def commands(document: Path) -> Iterator[str]:
-    """Lines of shell blocks, with continuations joined and comments dropped."""
+    """Lines of shell blocks, with continuations joined; what is set for them alone dropped."""
     text = document.read_text(encoding="utf-8")
     for block in re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
-            yield line.removeprefix("$ ").strip()
+            yield re.sub(r"^(\$ )?([A-Z_]+=\S+ )*", "", line).strip()
 
 
-def typed(program: str) -> list:
+def in_prose(document: Path) -> Iterator[str]:
+    """What is set as code within sentences and tables, over the end of a line too."""
+    text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.M | re.S)
+    for span in re.findall(r"`([^`]+)`", text):
+        yield " ".join(span.split())
+
+
+def options_of(document: Path) -> set[str]:
+    """Of spans that are options alone, such as `--kv paged`: which command's is for the reader."""
+    return {
+        word.partition("=")[0]
+        for span in in_prose(document)
+        if span.startswith("--")
+        for word in span.split(" ")
+        if re.fullmatch(r"--[a-z][a-z-]*(=.*)?", word)
+    }
+
+
+def typed(program: str, where=commands) -> list:
     """A test parameter a command, labelled with where it stands."""
     return [
         pytest.param(line, id=f"{document.name}: {line}")
         for document in DOCUMENTS
-        for line in commands(document)
+        for line in dict.fromkeys(where(document))
         if line.split(" ")[0].removeprefix(".venv/bin/") == program
     ]
 
@@ -35,24 +59,87 @@ def typed(program: str) -> list:
 @pytest.mark.parametrize("line", typed("llmbench"))
 def test_llmbench_commands_parse(line: str) -> None:
     """Every option exists and takes what it is given; nothing is run."""
-    from llmbench.harness.cli.app import app
+    parse(line)
 
+
+@pytest.mark.parametrize("line", typed("llmbench", in_prose))
+def test_llmbench_commands_in_sentences_parse(line: str) -> None:
+    """As those of blocks, but that they may leave out what the command cannot do without."""
+    try:
+        parse(line.removesuffix(" --help"))
+    except typer.BadParameter as error:
+        if type(error).__name__ != "MissingParameter":
+            raise
+
+
+def parse(line: str) -> None:
+    """Raises click's errors; fails where there is no such command."""
     words = shlex.split(line, comments=True)[1:]
-    command = typer.main.get_command(app)
+    command = llmbench()
     context = command.make_context("llmbench", [])
     while words and words[0] in getattr(command, "commands", {}):
         name = words.pop(0)
-        command = command.commands[name]  # pyright: ignore[reportAttributeAccessIssue]
+        command = command.commands[name]
         # Making a context parses the words and runs nothing.
         context = command.make_context(name, list(words), parent=context)
     assert context.info_name != "llmbench" or not words, f"no such command: {line}"
 
 
-@pytest.mark.parametrize("line", typed("make"))
+def llmbench() -> Any:
+    from llmbench.harness.cli.app import app
+
+    return typer.main.get_command(app)
+
+
+@pytest.mark.parametrize(
+    "document", [one for one in DOCUMENTS if options_of(one)], ids=lambda path: path.name
+)
+def test_options_in_sentences_exist(document: Path) -> None:
+    """Each is one of some command's, or of a script's in tests/."""
+    unknown = options_of(document) - known_options() - OTHERS_OPTIONS.keys()
+    assert unknown == set()
+
+
+def known_options() -> set[str]:
+    scripts = "".join(one.read_text(encoding="utf-8") for one in ROOT.glob("tests/**/*.py"))
+    return {*options_below(llmbench()), *re.findall(r"add_argument\(\s*\"(--[a-z-]+)\"", scripts)}
+
+
+def options_below(command: Any) -> Iterator[str]:
+    for one in command.params:
+        yield from (*one.opts, *one.secondary_opts)
+    for inner in getattr(command, "commands", {}).values():
+        yield from options_below(inner)
+
+
+def test_options_of_other_programs_are_named_somewhere() -> None:
+    """Whoever drops the sentence drops the line of the list."""
+    named = {option for document in DOCUMENTS for option in options_of(document)}
+    assert OTHERS_OPTIONS.keys() <= named - known_options()
+
+
+@pytest.mark.parametrize("line", [*typed("make"), *typed("make", in_prose)])
 def test_make_targets_exist(line: str) -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in shlex.split(line, comments=True)[1:]:
-        assert re.search(rf"^{re.escape(target)}:", makefile, flags=re.MULTILINE), target
+        if "=" not in target:
+            assert re.search(rf"^{re.escape(target)}:", makefile, flags=re.MULTILINE), target
+
+
+@pytest.mark.parametrize("line", [*typed("python"), *typed("python", in_prose)])
+def test_modules_exist(line: str) -> None:
+    """Ours, with each option as an argument of argparse's or a function's."""
+    _, flag, module, *words = shlex.split(line, comments=True)
+    assert flag == "-m"
+    room, *names = module.removeprefix("llmbench.").split(".")
+    if (ROOT / room).is_dir():
+        text = ROOT.joinpath(room, *names).with_suffix(".py").read_text(encoding="utf-8")
+        options = [word.partition("=")[0] for word in words if word.startswith("--")]
+        assert [o for o in options if f'"{o}"' not in text and _parameter(o) not in text] == []
+
+
+def _parameter(option: str) -> str:
+    return f"\n    {option[2:].replace('-', '_')}: "
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -75,5 +162,26 @@ def anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_every_option_of_a_policy_is_explained() -> None:
+    run = llmbench().commands["run"]
+    policies = [one for one in run.params if one.rich_help_panel == "Policies"]
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert policies
+    assert [one.opts[0] for one in policies if f"| `{one.opts[0]}` |" not in text] == []
+
+
+def test_every_kind_of_kernel_is_explained() -> None:
+    source = "".join(one.read_text(encoding="utf-8") for one in ROOT.glob("kernels/*/*.py"))
+    kinds = set(
+        re.findall(r'^ *(?:@implements\(.*)?backend="([a-z-]+)"', source, flags=re.MULTILINE)
+    )
+    text = (ROOT / "docs" / "kernels.md").read_text(encoding="utf-8")
+    assert {"reference", "torch", "triton"} <= kinds
+    assert [kind for kind in sorted(kinds) if f"`{kind}`" not in text] == []
+
+
 def test_there_is_something_to_check() -> None:
-    assert len(typed("llmbench")) >= 5
+    for where in (commands, in_prose):
+        assert len(typed("llmbench", where)) >= 5
+        assert typed("python", where)
+    assert len(set[str]().union(*map(options_of, DOCUMENTS))) >= 50

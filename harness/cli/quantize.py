@@ -79,9 +79,9 @@ def quantize(
     calibration: Annotated[
         str | None,
         typer.Option(
-            help='A text file, a .jsonl file with "text" or "messages" in each line, a .json file '
-            "in ShareGPT's form, or a data set, NAME[:CONFIG[:SPLIT]]. Default: the public-domain "
-            "text that ships.",
+            help='A text file, a .jsonl file with "text", "messages" or "conversations" in each '
+            "line, a .json file in ShareGPT's form, or a data set, NAME[:CONFIG[:SPLIT]]. Default: "
+            "the public-domain text that ships.",
             rich_help_panel="Calibration",
         ),
     ] = None,

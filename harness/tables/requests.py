@@ -10,44 +10,14 @@ import numpy as np
 
 from ..metrics import SLO_METRICS
 from ..run.record import RequestRecord, RequestStatus
+from .columns import REQUESTS
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ...workloads.api import Plan, PlannedRequest
 
-REQUEST_COLUMNS = (
-    "request_id",
-    "index",
-    "sample",
-    "status",
-    "t_due_s",
-    "t_send_s",
-    "t_scheduled_s",
-    "t_first_s",
-    "t_end_s",
-    "input_tokens",
-    "output_tokens",
-    "preemptions",
-    "recomputed_tokens",
-    "ttft_s",
-    "tpot_s",
-    "ntpot_s",
-    "e2el_s",
-    "queue_s",
-    "token_times_s",
-    "output_token_ids",
-    "detail",
-    "chunk_times_s",
-    "chunk_tokens",
-    "counted",
-    "cached_tokens",
-    "error",
-    "finish_reason",
-    "after",
-    "think_s",
-    "prefix_blocks",
-)
+REQUEST_COLUMNS = tuple(column.name for column in REQUESTS)
 # What tables had not always, and what its absence means.
 LATER_REQUEST_COLUMNS: Mapping[str, object] = {
     "chunk_times_s": (),

@@ -11,49 +11,12 @@ from ...engines.kv.usage import KVSplit
 from ...engines.trace import PhaseTimes, StepTrace
 from ..metrics.kv import split_steps
 from ..run.record import RequestRecord
+from .columns import STEPS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
-STEP_COLUMNS = (
-    "index",
-    "start_s",
-    "end_s",
-    "prefill_tokens",
-    "decode_tokens",
-    "prefill_requests",
-    "decode_requests",
-    "waiting",
-    "running",
-    "preempted",
-    "preempted_ids",
-    "refused",
-    "recomputed_tokens",
-    "prefix_hit_tokens",
-    "kv_useful_tokens",
-    "kv_reserved_tokens",
-    "kv_internal_tokens",
-    "kv_external_tokens",
-    "kv_shared_tokens",
-    "kv_capacity_tokens",
-    "schedule_s",
-    "prepare_s",
-    "attention_s",
-    "linear_s",
-    "sample_s",
-    "host_s",
-    "communicate_s",
-    "swap_s",
-    "device_s",
-    "replayed",
-    "synchronous",
-    "dropped_ids",
-    "chunk_request_ids",
-    "chunk_phases",
-    "chunk_starts",
-    "chunk_lengths",
-)
+STEP_COLUMNS = tuple(column.name for column in STEPS)
 # What tables had not always, and what its absence means.
 LATER_STEP_COLUMNS: Mapping[str, object] = {
     "device_s": 0.0,

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from llmbench.engines.errors import ConfigError
 from llmbench.harness.slo import PRESETS, parse_seconds, parse_slo
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
@@ -66,3 +71,19 @@ def test_a_preset_cannot_be_changed_through_what_was_parsed() -> None:
 
 def test_other_times_may_be_in_seconds_without_saying_so() -> None:
     assert parse_seconds("timeout", "0.2") == parse_seconds("timeout", "200ms") == 0.2
+
+
+def test_the_document_gives_every_preset_as_it_is() -> None:
+    text = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    section = text.partition("### Limits on latency")[2].partition("\n## ")[0]
+    told: dict[str, dict[str, float]] = {}
+    for name, cells in re.findall(r"^\| `([^`-][^`]*)` \|(.+)\|$", section, flags=re.MULTILINE):
+        limits = [one.strip().replace(" ", "") for one in cells.split("|")]
+        for ending, pair in (("", limits[:2]), ("-interactive", limits[2:])):
+            if pair[0]:
+                told[name + ending] = {
+                    metric: parse_seconds("slo", limit)
+                    for metric, limit in zip(("ttft", "tpot"), pair, strict=True)
+                    if limit
+                }
+    assert told == {name: pytest.approx(limits) for name, limits in PRESETS.items()}
