@@ -158,13 +158,13 @@ def _key_figures(history: History) -> Iterator[KeyFigure]:
         return
     for trend in history.series[0].trends[:8]:
         known = judged_or_all(trend)
-        value, _, unit = scale_of(trend.unit, known).quantity(known[-1]).partition(" ")
+        text = scale_of(trend.unit, known).quantity(known[-1])
         last = trend.steps[-1] if trend.steps else None
         detail = "too few runs to tell" if trend.too_few else "no step"
         if last is not None:
             word = f"{WORDS[last.verdict][0]}: " if last.verdict else ""
             detail = f"{word}{change_text(trend, last)}, {_ago(len(trend.values), last)}"
-        yield KeyFigure(trend_label(trend), value, unit, detail)
+        yield KeyFigure.of(trend_label(trend), text, detail)
 
 
 def _ago(runs: int, step: Step) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,6 +157,12 @@ class KeyFigure:
     value: str
     unit: str = ""
     detail: str = ""
+
+    @classmethod
+    def of(cls, label: str, text: str, detail: str = "") -> Self:
+        """text: a formatted quantity, whose words after the first are the unit."""
+        value, _, unit = text.partition(" ")
+        return cls(label, value, unit, detail)
 
 
 @dataclass(frozen=True)

@@ -124,13 +124,12 @@ def _key_figures(repeats: RepeatsTable) -> Iterator[KeyFigure]:
         if one.name not in HEADLINES:
             continue
         scale = _scale(one)
-        value, _, unit = scale.quantity(one.mean).partition(" ")
         detail = "one run"
         if one.low is not None and one.high is not None:
             detail = f"{scale.number(one.low)} to {scale.number(one.high)}"
             if (share := spread_share(one)) is not None:
                 detail += f"; runs ±\u00a0{percent(share)}"
-        yield KeyFigure(label_of_quantity(one), value, unit, detail)
+        yield KeyFigure.of(label_of_quantity(one), scale.quantity(one.mean), detail)
 
 
 def _notes(repeats: RepeatsTable) -> Iterator[Note]:

@@ -153,7 +153,6 @@ def _key_figures(sweep: SweepTable) -> Iterator[KeyFigure]:
     for lead in sweep.leads:
         if (one := by_name.get(lead.quantity)) is None:
             continue
-        text, _, unit = quantity(lead.value, one.unit).partition(" ")
         best = f"best: {setting_text(lead.settings)}"
         if lead.alike:
             best = f"not told apart: {setting_text(lead.settings)}, "
@@ -161,7 +160,8 @@ def _key_figures(sweep: SweepTable) -> Iterator[KeyFigure]:
         far = ""
         if lead.value and lead.farthest is not None:
             far = f", {ratio_text(lead.farthest / lead.value)}× at worst"
-        yield KeyFigure(label_of_quantity(one), text, unit, f"{best}{far}")
+        text = quantity(lead.value, one.unit)
+        yield KeyFigure.of(label_of_quantity(one), text, f"{best}{far}")
 
 
 def _how_sure(sweep: SweepTable) -> str:
