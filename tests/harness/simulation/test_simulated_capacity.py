@@ -13,8 +13,8 @@ from llmbench.engines.config import engine_config
 from llmbench.engines.cost.roofline import StepTimes
 from llmbench.engines.cost.work import StepWork
 from llmbench.engines.errors import ConfigError
+from llmbench.harness.cli.capacity_json import capacity_json
 from llmbench.harness.cli.capacity_tables import (
-    capacity_json,
     notes,
     order_sentence,
     print_capacities,
