@@ -12,7 +12,6 @@ from .ab_tables import (
     how_table,
     interval_text,
     machine_table,
-    metric_label,
     settings_of_both,
     sides_table,
     verdict_table,
@@ -93,7 +92,7 @@ def _verdict(ab: Ab) -> str:
 
 def _then(first: str, *others: tuple[str, Sequence[Judged]]) -> str:
     named = (
-        f"{word}: {', '.join(in_sentence(metric_label(one)) for one, _ in judged)}."
+        f"{word}: {', '.join(in_sentence(one.label) for one, _ in judged)}."
         for word, judged in others
         if judged
     )
@@ -107,9 +106,7 @@ def _allowed(judged: Sequence[Judged]) -> str:
 
 
 def _told(judged: Sequence[Judged]) -> str:
-    return "; ".join(
-        f"{in_sentence(metric_label(one))} {interval_text(answer)}" for one, answer in judged
-    )
+    return "; ".join(f"{in_sentence(one.label)} {interval_text(answer)}" for one, answer in judged)
 
 
 def _statements(ab: Ab) -> Iterator[str]:
@@ -135,7 +132,7 @@ def _notes(ab: Ab) -> Iterator[Note]:
     for one in ab.metrics:
         if one.answer is not None and _is_against(one.answer):
             yield Note(
-                f"The median trials of {in_sentence(metric_label(one))} lie the other way than B / "
+                f"The median trials of {in_sentence(one.label)} lie the other way than B / "
                 "A: what the machine did from turn to turn is in them, and not in pairs."
             )
 

@@ -11,7 +11,6 @@ from .ablation_tables import (
     cells_table,
     effects_table,
     interactions_table,
-    label,
     left_out_table,
     mechanisms_table,
     sentences_table,
@@ -149,7 +148,7 @@ def _key_figures(ablation: Ablation) -> tuple[KeyFigure, ...]:
         response = responses[largest.response]
         text = effect_text(largest.value, largest.low, largest.high, response.scale, response.unit)
         value, _, interval = text.partition(" [")
-        detail = f"{label(response)} [{interval}" if interval else label(response)
+        detail = f"{response.label} [{interval}" if interval else response.label
         figures.append(KeyFigure(change, value, "", f"most moved: {detail}"))
     return tuple(figures)
 
@@ -177,7 +176,7 @@ def _nothing_held(ablation: Ablation, change: str) -> KeyFigure:
     widest = max(wide, key=lambda one: _reach(one, responses[one.response]))
     of = responses[widest.response]
     text = effect_text(widest.value, widest.low, widest.high, of.scale, of.unit)
-    return KeyFigure(change, "undecided", "", f"least sure: {label(of)} {text}")
+    return KeyFigure(change, "undecided", "", f"least sure: {of.label} {text}")
 
 
 def _unmoved(ablation: Ablation, change: str) -> bool:
@@ -254,7 +253,7 @@ def _forest(ablation: Ablation, response: AblationResponse) -> Chart | None:
     better = {"lower": "left is better", "higher": "right is better", "none": "no side is better"}
     return Chart(
         id=f"forest-{response.id}-{response.stat}".replace("_", "-"),
-        title=label(response),
+        title=response.label,
         reading=f"Each effect with its 95 % interval; the dashed line is no effect, "
         f"{better[response.better]}.",
         x=Axis("Factor" if ratio else "Difference", unit, log=ratio),

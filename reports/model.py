@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from .measure import Measure
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -57,17 +59,13 @@ class Ratio:
 
 
 @dataclass(frozen=True)
-class MetricComparison:
+class MetricComparison(Measure):
     """One statistic of one metric, in each run.
 
-    id, stat, unit, better: as in `Result.metrics`. values, ratios: one for each run, in order of
-    `Comparison.runs`; None where a run has no such value, and for the baseline's own ratio.
+    values, ratios: one for each run, in order of `Comparison.runs`; None where a run has no such
+    value, and for the baseline's own ratio.
     """
 
-    id: str
-    stat: str
-    unit: str
-    better: Literal["lower", "higher", "none"]
     values: tuple[float | None, ...]
     ratios: tuple[Ratio | None, ...]
 

@@ -11,7 +11,6 @@ from .model import Badge, Cell, KeyFigure, Note, Report, Section, Table
 from .sweep_charts import NUM_REQUESTS, RATE, trade_offs
 from .sweep_headline import (
     alike_text,
-    label_of_quantity,
     setting_text,
     told_leads,
     values_text,
@@ -161,7 +160,7 @@ def _key_figures(sweep: SweepTable) -> Iterator[KeyFigure]:
         if lead.value and lead.farthest is not None:
             far = f", {ratio_text(lead.farthest / lead.value)}× at worst"
         text = quantity(lead.value, one.unit)
-        yield KeyFigure.of(label_of_quantity(one), text, f"{best}{far}")
+        yield KeyFigure.of(one.label, text, f"{best}{far}")
 
 
 def _how_sure(sweep: SweepTable) -> str:
@@ -191,7 +190,7 @@ def best_table(sweep: SweepTable) -> Table | None:
     for lead in sweep.leads:
         if (one := by_name.get(lead.quantity)) is None:
             continue
-        label, shown = label_of_quantity(one), quantity(lead.value, one.unit)
+        label, shown = one.label, quantity(lead.value, one.unit)
         if lead.alike:
             reasons = {other.too_little for other in lead.alike if other.too_little}
             why = f": {'; '.join(sorted(reasons))}" if reasons else ""
@@ -224,7 +223,7 @@ def cells_table(sweep: SweepTable) -> Table:
         one.name: scale_of(one.unit, [cell.values[one.name] for cell in sweep.cells])
         for one in sweep.quantities
     }
-    heads = [_head(label_of_quantity(one), scales[one.name].unit) for one in sweep.quantities]
+    heads = [_head(one.label, scales[one.name].unit) for one in sweep.quantities]
     rows: list[tuple[str | Cell, ...]] = [
         (
             *(cell.settings.get(option, "—") for option in sweep.options),

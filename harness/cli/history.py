@@ -125,7 +125,7 @@ def _print_series(series: Series) -> None:
     from rich.table import Table
 
     from ...reports.format import scale_of
-    from ...reports.history_text import judged_or_all, span_text, trend_label
+    from ...reports.history_text import judged_or_all, span_text
 
     console = TerminalConsole()
     table = Table("", "", "first", "last", "steps", box=None, pad_edge=False)
@@ -135,7 +135,7 @@ def _print_series(series: Series) -> None:
         known = judged_or_all(trend)
         scale = scale_of(trend.unit, known)
         table.add_row(
-            foreign(trend_label(trend)),
+            foreign(trend.label),
             sparkline(_judged(trend)),
             scale.quantity(known[0]),
             scale.quantity(known[-1]),

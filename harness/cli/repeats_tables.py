@@ -8,7 +8,6 @@ from ...reports.format import Scale, percent, scale_of
 from ...reports.repeats_model import PooledQuantity, RepeatsTable
 from ...reports.repeats_report import (
     interval_text,
-    label_of_quantity,
     repeats_report,
     spread_share,
 )
@@ -48,7 +47,7 @@ def _quantities(repeats: RepeatsTable) -> Table:
     for one in repeats.quantities:
         scale = _scale(one, repeats)
         table.add_row(
-            foreign(label_of_quantity(one)),
+            foreign(one.label),
             *(scale.number(run.values[one.name]) for run in shown),
             scale.quantity(one.mean),
             foreign(interval_text(one, scale)),

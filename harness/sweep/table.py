@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...reports.facts import hardware_of
+from ...reports.measure import Measure
 from ...reports.sweep_model import (
     SaturationPoint,
     SweepCell,
-    SweepQuantity,
     SweepSystem,
     SweepTable,
 )
@@ -55,7 +55,7 @@ def sweep_table(
         command,
         tuple(dict.fromkeys(option for cell in cells for option in cell.settings)),
         tuple(
-            SweepQuantity(one.id, one.stat, one.unit, one.better)
+            Measure(one.id, one.stat, one.unit, one.better)
             for one in (QUANTITIES[name] for name in measured)
         ),
         cells,
@@ -102,7 +102,7 @@ def _systems(results: Sequence[Result]) -> tuple[SweepSystem, ...]:
     )
 
 
-def _column(quantity: SweepQuantity) -> str:
+def _column(quantity: Measure) -> str:
     unit = quantity.unit.replace("/", "_per_").replace(" ", "_")
     return f"{quantity.name}_{unit}" if unit and not quantity.stat.endswith(unit) else quantity.name
 
