@@ -23,7 +23,7 @@ ENERGY, COST = "energy_per_token", "cost_per_million_tokens"
 
 
 def machine_use(run: Run) -> Table | None:
-    """A row a number, then one for each that is absent; None of an older result, without any."""
+    """A row a number, then one for each that is absent; None of a result without any."""
     metrics, absent = run.result["metrics"], run.result.get("absent", {})
     rows: list[tuple[str, str, str]] = []
     for name in (*SHARES_OF_PEAKS, ENERGY, COST):

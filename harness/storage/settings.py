@@ -1,4 +1,4 @@
-"""What a stored configuration says of its experiment, however old the file is."""
+"""What a stored configuration says of its experiment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .json_text import not_finite
 
 # What names a run, was worked out from other settings or prices it; the rest decides.
 NOT_SETTINGS = frozenset({"command", "stands_for", "price_per_hour"})
-# What a configuration means that does not say it: settings that older versions did not have.
+# What a configuration means that does not say it: a server, and another tool, lack such settings.
 _UNSAID: Mapping[str, Any] = {
     "simulated": False,
     "tensor_parallel": 1,
@@ -24,25 +24,11 @@ _UNSAID: Mapping[str, Any] = {
     "whole_prompt_fits": False,
     "output_lengths": "exact",
 }
-# What older versions called otherwise, of a simulated machine.
-_RENAMED: Mapping[str, str] = {"memory_utilisation": "free_memory_fraction"}
-
-
-def completed(config: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of a run, also of one from when the threads of an engine in this process
-    were told by its environment alone, or a setting had another name."""
-    config = dict(config)
-    if isinstance(machine := config.get("machine"), Mapping):
-        config["machine"] = {_RENAMED.get(name, name): value for name, value in machine.items()}
-    # Of all that are run, only an engine of ours has KV memory that was set.
-    ours, told = "kv_memory_bytes" in config, config.get("threads") is not None
-    threads = (environment.get("torch") or {}).get("threads")
-    return {**config, "threads": threads} if ours and threads and not told else config
 
 
 def in_force(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Without the settings that nothing read: what an engine was told for nothing, as older
-    versions let it be, makes no other experiment."""
+    """Without the settings that nothing read: what an engine was told for nothing makes no other
+    experiment."""
     return {name: value for name, value in config.items() if not why_unread(name, config)}
 
 
