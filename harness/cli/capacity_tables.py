@@ -18,7 +18,7 @@ from ..simulation.capacity_goal import CapacityGoal
 from ..simulation.capacity_order import Order
 from ..simulation.simulated_capacity import EngineCapacity
 from ..stats.proportion import fewest_to_show
-from .console import TerminalConsole, foreign
+from .console import TerminalConsole, foreign, numbers
 
 # Of arrivals that last fewer mean lives than this, many meet an engine that is filling up.
 BURST_LIVES = 10.0
@@ -165,7 +165,7 @@ def rate(trial: Tried, of: Arriving) -> str:
 
 
 def _trials(search: Search, of: Arriving) -> Table:
-    table = _table("rate", "kept the SLO", "")
+    table = numbers("rate", "kept the SLO", "")
     for trial in search.trials:
         holds = trial.attained >= search.target
         mark = "[green]holds[/]" if holds else "[red]does not hold[/]"
@@ -176,7 +176,7 @@ def _trials(search: Search, of: Arriving) -> Table:
 def _compared(found: Sequence[EngineCapacity]) -> Table:
     """A column an engine: 80 of a terminal's have room for four."""
     results = [one.run.result if one.run else None for one in found]
-    table = _table("", *(foreign(one.config.label) for one in found))
+    table = numbers("", *(foreign(one.config.label) for one in found))
     # All are sent the same workload.
     of = found[0].arriving
     table.add_row(f"capacity, {of}/s", *map(_capacity_text, found))
@@ -219,10 +219,3 @@ def _kv_peak(result: Result) -> float:
 
 def _binds(one: EngineCapacity) -> str:
     return " and ".join(one.binds) or ("refusals" if one.refused else "nothing")
-
-
-def _table(*titles: str) -> Table:
-    table = Table(*titles, box=None, pad_edge=False)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    return table
