@@ -8,7 +8,7 @@ from typing import Any
 
 from ...engines.errors import ConfigError
 from ...engines.reads import why_unread
-from .json_text import not_finite
+from .json_text import as_json, not_finite
 
 # What names a run, was worked out from other settings or prices it; the rest decides.
 NOT_SETTINGS = frozenset({"command", "stands_for", "price_per_hour"})
@@ -57,7 +57,7 @@ def difference(here: Mapping[str, Any], there: Mapping[str, Any]) -> str | None:
     there is none. Of lists, the entries that the other lacks. JSON has no tuples, so both sides are
     compared as JSON."""
     for name, value in here.items():
-        mine, other = _as_json(value), _as_json(there.get(name))
+        mine, other = as_json(value), as_json(there.get(name))
         if mine == other:
             continue
         if isinstance(mine, list) and isinstance(other, list):
@@ -67,10 +67,6 @@ def difference(here: Mapping[str, Any], there: Mapping[str, Any]) -> str | None:
             )
         return f"{name} is {_told(other)} there, {_told(mine)} here"
     return None
-
-
-def _as_json(value: Any) -> Any:
-    return json.loads(json.dumps(value, default=str))
 
 
 def _told(value: Any) -> str:
