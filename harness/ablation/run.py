@@ -21,6 +21,7 @@ from ...engines.errors import ConfigError
 from ..cells.identity import Identity, place_of
 from ..cells.runner import CellRunner, attempt, store_measured
 from ..run.seeds import seed_of_repeat
+from ..storage.directories import check_only
 from ..storage.store import RESULT_FILE, RunOnDisk, StoreError
 from ..storage.whole_file import writing
 from .design import Cell, Design, NotRun, level_text, refuse_lost_levels
@@ -96,21 +97,7 @@ def check_directory(out: Path, design: Design | None) -> None:
     """Allowed: a path that does not exist yet, an empty directory, one that holds an ablation: of
     no other cells than the design has, for its report would lose them; of any, if there is no
     design. Raises StoreError."""
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise StoreError("out", out, "is a file; expected a directory")
-    others = sorted(
-        entry.name
-        for entry in out.iterdir()
-        if entry.name not in (CELLS, *FILES) and not entry.name.startswith(".")
-    )
-    if others:
-        raise StoreError(
-            "out",
-            out,
-            f"holds other files ({others[0]}); expected a new directory or an ablation's",
-        )
+    check_only(out, lambda entry: entry.name in (CELLS, *FILES), "a new directory or an ablation's")
     if design is not None and (out / REPORT).exists():
         _check_report(out, {cell.name for cell in design.cells})
 

@@ -69,11 +69,10 @@ def write_texts(directory: Path, texts: Mapping[str, str]) -> None:
 
     Raises StoreError for `out`.
     """
-    from ..errors import StoreError
+    from ..storage.directories import check_directory
     from ..storage.whole_file import write_whole, writing
 
-    if directory.exists() and not directory.is_dir():
-        raise StoreError("out", directory, "is a file; expected a directory")
+    check_directory(directory)
     with writing("out", directory):
         directory.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():

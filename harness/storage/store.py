@@ -15,6 +15,7 @@ from ..errors import PlaceTaken, StoreError
 from ..result import SCHEMA_VERSION, Result
 from ..tables.requests import REQUEST_COLUMNS
 from ..tables.steps import STEP_COLUMNS
+from .directories import check_directory
 from .drafts import draft, is_draft, remove_abandoned, turn_in
 from .json_text import not_finite
 from .placing import put_beside, put_in_place
@@ -76,8 +77,7 @@ def check_out(directory: Path) -> None:
     """
     directory = directory.resolve()
     check_utf8(directory)
-    if directory.exists() and not directory.is_dir():
-        raise StoreError("out", directory, "is a file; expected a directory")
+    check_directory(directory)
     if directory.is_dir():
         found = {entry.name for entry in directory.iterdir()}
         # A report's draft, whose writer was killed, goes with the run that it is of.
