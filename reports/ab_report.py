@@ -16,7 +16,7 @@ from .ab_tables import (
     sides_table,
     verdict_table,
 )
-from .format import percent, plural
+from .format import as_sentence, percent, plural
 from .glossary import in_sentence
 from .model import Badge, Note, Report, Section, present
 from .tables import glossary
@@ -124,11 +124,11 @@ def _statements(ab: Ab) -> Iterator[str]:
 
 def _notes(ab: Ab) -> Iterator[Note]:
     if ab.failure:
-        yield Note(_sentence(ab.failure), "bad")
+        yield Note(as_sentence(ab.failure), "bad")
         if ab.pairs:
             yield Note("What was measured until then is drawn below, and judged by nothing.")
     for text in ab.cautions:
-        yield Note(_sentence(text), "caution")
+        yield Note(as_sentence(text), "caution")
     for one in ab.metrics:
         if one.answer is not None and _is_against(one.answer):
             yield Note(
@@ -139,10 +139,6 @@ def _notes(ab: Ab) -> Iterator[Note]:
 
 def _is_against(answer: AbAnswer) -> bool:
     return (answer.ratio - 1) * (answer.b - answer.a) < 0
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
 
 
 def _sections(ab: Ab) -> tuple[Section, ...]:

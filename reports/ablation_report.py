@@ -17,7 +17,7 @@ from .ablation_tables import (
     shares_table,
 )
 from .effect_text import effect_text
-from .format import plural
+from .format import as_sentence, plural
 from .model import (
     Axis,
     Badge,
@@ -116,21 +116,20 @@ def _size(ablation: Ablation) -> str:
 
 def _notes(ablation: Ablation) -> tuple[Note, ...]:
     texts = [simulated_text(ablation)] if ablation.simulated else []
-    return tuple(Note(text, "caution") for text in (*texts, *map(_sentence_case, ablation.notes)))
+    told = (as_sentence(text, keeps=_is_cell) for text in ablation.notes)
+    return tuple(Note(text, "caution") for text in (*texts, *told))
 
 
 def simulated_text(ablation: Ablation) -> str:
     """Where the step times are from, and how wrong they may be."""
     text = "Step times were simulated, not measured"
-    return _sentence_case(
+    return as_sentence(
         f"{text}: {ablation.simulation_error}" if ablation.simulation_error else text
     )
 
 
-def _sentence_case(text: str) -> str:
-    """A note becomes a sentence; the name of a cell keeps its spelling."""
-    begun = text if "=" in text.split(" ")[0] else text[:1].upper() + text[1:]
-    return begun if begun.endswith(".") else f"{begun}."
+def _is_cell(word: str) -> bool:
+    return "=" in word
 
 
 def _key_figures(ablation: Ablation) -> tuple[KeyFigure, ...]:

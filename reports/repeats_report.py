@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from .format import Scale, count, percent, plural, scale_of
+from .format import Scale, as_sentence, count, percent, plural, scale_of
 from .glossary import in_sentence
 from .model import (
     Axis,
@@ -132,7 +132,7 @@ def _notes(repeats: RepeatsTable) -> Iterator[Note]:
         if run.failure:
             yield Note(f"{run.name} does not count: {run.failure}.", tone)
     for text in repeats.notes:
-        yield Note(f"{text[0].upper()}{text[1:]}.", "caution")
+        yield Note(as_sentence(text), "caution")
 
 
 def _sections(repeats: RepeatsTable) -> tuple[Section, ...]:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from llmbench.reports.format import (
     THIN,
     addends,
+    as_sentence,
     count,
     duration,
     moment,
@@ -185,3 +186,15 @@ def test_parts_have_the_decimals_of_their_whole(
     whole: float, parts: list[float], shown: list[str]
 ) -> None:
     assert addends(whole, parts) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("one run is short", "One run is short."),
+        ("It ended.", "It ended."),
+        ("kv=paged is missing", "kv=paged is missing."),
+    ],
+)
+def test_a_note_becomes_a_sentence_and_keeps_a_name(text: str, sentence: str) -> None:
+    assert as_sentence(text, keeps=lambda word: "=" in word) == sentence
