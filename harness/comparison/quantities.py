@@ -7,6 +7,7 @@ token takes of either (`cost.output`).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -68,6 +69,10 @@ class Quantity(Measure):
         metric = result.metrics.get(self.id)
         return None if metric is None else metric.stats.get(self.stat)
 
+    def finite(self, result: Result) -> float | None:
+        """`value`, where it is one that can be shown and averaged."""
+        return finite_or_none(self.value(result))
+
     def is_carried(self, result: Result) -> bool:
         """False of a percentile that the result has of too few samples for one to lie beyond it: a
         number near the maximum, which no report shows."""
@@ -76,6 +81,10 @@ class Quantity(Measure):
             return True
         samples = int(metric.stats.get("count", result.counters.requests_ok))
         return self.stat not in not_carried(samples)
+
+
+def finite_or_none(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value
 
 
 def find_quantity(field: str, name: str) -> Quantity:
