@@ -212,7 +212,7 @@ def parse_timeouts(text: str | None) -> Timeouts:
     ConfigError for `timeout`."""
     from ...engines.errors import unknown_name
     from ..client.config import Timeouts
-    from ..slo import parse_seconds
+    from ..units import parse_seconds
 
     known = {"connect": "connect_s", "first-token": "first_token_s", "chunk": "chunk_s"}
     known["total"] = "total_s"

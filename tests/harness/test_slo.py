@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from llmbench.engines.errors import ConfigError
-from llmbench.harness.slo import PRESETS, parse_seconds, parse_slo
+from llmbench.harness.slo import PRESETS, parse_slo
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,3 @@ def test_a_preset_cannot_be_changed_through_what_was_parsed() -> None:
     parse_slo("sub-100ms")["ttft"] = 9.0
 
     assert PRESETS["sub-100ms"] == {"ttft": 0.1}
-
-
-def test_other_times_may_be_in_seconds_without_saying_so() -> None:
-    assert parse_seconds("timeout", "0.2") == parse_seconds("timeout", "200ms") == 0.2
