@@ -12,7 +12,7 @@ from ..reports.ablation_model import Ablation
 from ..reports.claims_model import Claims
 from ..reports.frontier_model import Frontier
 from ..reports.history_model import History
-from ..reports.model import Comparison, Run
+from ..reports.model import Comparison, Report, Run
 from ..reports.repeats_model import RepeatsTable
 from ..reports.sweep_model import SweepTable
 from .result import Result
@@ -48,11 +48,9 @@ def run_reports(
     name: str, result: Result, requests: pd.DataFrame, steps: pd.DataFrame
 ) -> dict[str, str]:
     """Every report of one run, by file name."""
-    from ..reports.html import render_run
-    from ..reports.markdown import render_run_markdown
+    from ..reports.run_report import run_report
 
-    view = run_view(_title(name, result), result, requests, steps)
-    return {"report.html": render_run(view), "report.md": render_run_markdown(view)}
+    return _pages("report", run_report(run_view(_title(name, result), result, requests, steps)))
 
 
 def _title(name: str, result: Result) -> str:
@@ -67,14 +65,9 @@ def _title(name: str, result: Result) -> str:
 
 def comparison_reports(runs: Sequence[StoredRun], comparison: Comparison) -> dict[str, str]:
     """Every report of runs side by side, by file name."""
-    from ..reports.html import render_comparison
-    from ..reports.markdown import render_comparison_markdown
+    from ..reports.comparison_report import comparison_report
 
-    views = views_of(runs, comparison)
-    return {
-        "comparison.html": render_comparison(views, comparison),
-        "comparison.md": render_comparison_markdown(views, comparison),
-    }
+    return _pages("comparison", comparison_report(views_of(runs, comparison), comparison))
 
 
 def views_of(runs: Sequence[StoredRun], comparison: Comparison) -> list[Run]:
@@ -87,68 +80,51 @@ def views_of(runs: Sequence[StoredRun], comparison: Comparison) -> list[Run]:
 
 def claims_reports(claims: Claims) -> dict[str, str]:
     """Every report of what people say, by file name; `claims.json` holds the evidence."""
-    from ..reports.html import render_claims
-    from ..reports.markdown import render_claims_markdown
+    from ..reports.claims_report import claims_report
 
-    return {
-        "claims.json": json_text(asdict(claims)) + "\n",
-        "claims.html": render_claims(claims),
-        "claims.md": render_claims_markdown(claims),
-    }
+    return _pages("claims", claims_report(claims), asdict(claims))
 
 
 def ablation_reports(ablation: Ablation) -> dict[str, str]:
     """Every report of a factorial, by file name; `ablation.json` holds the numbers of all."""
-    from ..reports.html import render_ablation
-    from ..reports.markdown import render_ablation_markdown
+    from ..reports.ablation_report import ablation_report
 
-    return {
-        "ablation.json": json_text(asdict(ablation)) + "\n",
-        "ablation.html": render_ablation(ablation),
-        "ablation.md": render_ablation_markdown(ablation),
-    }
+    return _pages("ablation", ablation_report(ablation), asdict(ablation))
 
 
 def frontier_reports(frontier: Frontier) -> dict[str, str]:
     """Every report of methods side by side, by file name; `frontier.json` holds all numbers."""
-    from ..reports.html import render_frontier
-    from ..reports.markdown import render_frontier_markdown
+    from ..reports.frontier_report import frontier_report
 
-    return {
-        "frontier.json": json_text(asdict(frontier)) + "\n",
-        "frontier.html": render_frontier(frontier),
-        "frontier.md": render_frontier_markdown(frontier),
-    }
+    return _pages("frontier", frontier_report(frontier), asdict(frontier))
 
 
 def history_reports(history: History) -> dict[str, str]:
     """Every report of quantities over time, by file name; `history.json` holds the numbers."""
-    from ..reports.html import render_history
-    from ..reports.markdown import render_history_markdown
+    from ..reports.history_report import history_report
 
-    return {
-        "history.json": json_text(asdict(history)) + "\n",
-        "history.html": render_history(history),
-        "history.md": render_history_markdown(history),
-    }
+    return _pages("history", history_report(history), asdict(history))
 
 
 def sweep_reports(sweep: SweepTable) -> dict[str, str]:
     """Every report of a sweep, by file name."""
-    from ..reports.html import render_sweep
-    from ..reports.markdown import render_sweep_markdown
+    from ..reports.sweep_report import sweep_report
 
-    return {"sweep.html": render_sweep(sweep), "sweep.md": render_sweep_markdown(sweep)}
+    return _pages("sweep", sweep_report(sweep))
 
 
 def repeats_reports(repeats: RepeatsTable) -> dict[str, str]:
     """Every report of a repeated run, by file name; `repeats.json` holds the numbers."""
-    from ..reports.html import render_repeats
-    from ..reports.markdown import render_repeats_markdown
+    from ..reports.repeats_report import repeats_report
 
     told = {"schema_version": 1, **asdict(repeats)}
-    return {
-        "repeats.json": json_text(told) + "\n",
-        "repeats.html": render_repeats(repeats),
-        "repeats.md": render_repeats_markdown(repeats),
-    }
+    return _pages("repeats", repeats_report(repeats), told)
+
+
+def _pages(stem: str, report: Report, told: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """One report in each format, by file name. told: what the JSON beside it holds, if any."""
+    from ..reports.html.page import render
+    from ..reports.markdown import render_markdown
+
+    numbers = {} if told is None else {f"{stem}.json": json_text(told) + "\n"}
+    return {**numbers, f"{stem}.html": render(report), f"{stem}.md": render_markdown(report)}

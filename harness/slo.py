@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable
-from difflib import get_close_matches
+from collections.abc import Collection
 
 from ..engines.errors import ConfigError, unknown_name
 from .metrics.goodput import SLO_METRICS
 from .metrics.queue import QueueTime
-
-UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
+from .units import nearest, parse_seconds
 
 
 def _server(ttft_ms: float, tpot_ms: float) -> dict[str, float]:
@@ -35,7 +33,6 @@ PRESETS: dict[str, dict[str, float]] = {
 }
 
 _LIMIT = re.compile(r"(?P<metric>[^:=]+)[:=](?P<limit>.+)")
-_DURATION = re.compile(r"(?P<number>[0-9.eE+-]+?)\s*(?P<unit>[a-z]*)")
 _PRESET = f"a preset: {', '.join(PRESETS)}"
 _FORM = f"METRIC:LIMIT[,…] such as ttft:200ms,tpot:50ms, or {_PRESET}"
 # What a command that cannot do without limits asks for.
@@ -53,7 +50,7 @@ def parse_slo(text: str) -> dict[str, float]:
     for part in (part.strip() for part in text.split(",")):
         match = _LIMIT.fullmatch(part)
         if match is None:
-            raise ConfigError("slo", part, _FORM, _nearest(part, PRESETS))
+            raise ConfigError("slo", part, _FORM, nearest(part, PRESETS))
         metric = match["metric"].strip()
         if metric not in SLO_METRICS:
             raise unknown_name("slo", metric, SLO_METRICS)
@@ -78,29 +75,4 @@ def _limit_s(text: str) -> float:
         number = math.nan
     if 0 < number < math.inf:
         raise ConfigError("slo", text, f"a unit: {text}ms or {text}s")
-    return _seconds("slo", text, "a positive time such as 200ms or 0.2s")
-
-
-def parse_seconds(field: str, text: str) -> float:
-    """A positive duration in seconds, from `200ms`, `0.2` or `1.5s`. Raises ConfigError."""
-    return _seconds(field, text, "a positive time such as 200ms or 0.2 (seconds)")
-
-
-def _seconds(field: str, text: str, form: str) -> float:
-    allowed = f"{form}; units {', '.join(UNITS_S)}"
-    match = _DURATION.fullmatch(text)
-    unit = (match["unit"] or "s") if match else ""
-    if match is None or unit not in UNITS_S:
-        raise ConfigError(field, text, allowed, _nearest(unit, UNITS_S) if unit else "")
-    try:
-        seconds = float(match["number"]) * UNITS_S[unit]
-    except ValueError:
-        raise ConfigError(field, text, allowed) from None
-    if not (seconds > 0 and math.isfinite(seconds)):
-        raise ConfigError(field, text, allowed)
-    return seconds
-
-
-def _nearest(value: str, known: Iterable[str]) -> str:
-    near = get_close_matches(value.lower(), list(known), n=1, cutoff=0.5)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    return parse_seconds("slo", text, "a positive time such as 200ms or 0.2s")

@@ -11,7 +11,6 @@ from .ab_tables import (
     change_text,
     forest_table,
     interval_text,
-    metric_label,
     pairs_table,
     quad_text,
     ratio_text,
@@ -40,7 +39,7 @@ def forest(ab: Ab) -> Chart | None:
         _intervals(name, role, [(at, *of) for at, of in enumerate(judged) if of[1].verdict in held])
         for role, name, held in _VERDICTS
     )
-    categories = tuple(f"{metric_label(one)}, {_BETTER[one.better]}" for one, _ in judged)
+    categories = tuple(f"{one.label}, {_BETTER[one.better]}" for one, _ in judged)
     return Chart(
         id="ratios",
         title="B / A of each metric",
@@ -74,7 +73,7 @@ def _intervals(name: str, role: str, rows: Sequence[tuple[int, AbMetric, AbAnswe
         "interval",
         x=tuple(answer.ratio for _, _, answer in rows),
         y=tuple(float(at) for at, _, _ in rows),
-        labels=tuple(f"{metric_label(one)}: {interval_text(answer)}" for _, one, answer in rows),
+        labels=tuple(f"{one.label}: {interval_text(answer)}" for _, one, answer in rows),
         low=tuple(math.nan if answer.low is None else answer.low for _, _, answer in rows),
         high=tuple(math.nan if answer.high is None else answer.high for _, _, answer in rows),
     )
@@ -91,7 +90,7 @@ def pair_charts(ab: Ab) -> tuple[Chart, ...]:
 
 def _pairs(ab: Ab, metric: AbMetric) -> Chart:
     dropped = tuple(Guide("x", one.place + 0.5, "") for one in ab.dropped)
-    label = metric_label(metric)
+    label = metric.label
     last = max(pair.place for pair in ab.pairs)
     return Chart(
         id=f"pairs-{metric.id}-{metric.stat}".replace("_", "-"),

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from .measure import Measure
+
 AbVerdict = Literal["passed", "improved", "regressed", "inconclusive"]
 SideName = Literal["a", "b"]
 
@@ -44,22 +46,13 @@ class AbAnswer:
 
 
 @dataclass(frozen=True)
-class AbMetric:
-    """A question, and its answer; None where the comparison proves nothing. id, stat, unit, better:
-    as in `Result.metrics`. allowed, effect: how much worse B may be, and how much worse is wanted
-    to be found, shares of A's value."""
+class AbMetric(Measure):
+    """A question, and its answer; None where the comparison proves nothing. allowed, effect: how
+    much worse B may be, and how much worse is wanted to be found, shares of A's value."""
 
-    id: str
-    stat: str
-    unit: str
-    better: Literal["lower", "higher", "none"]
     allowed: float
     effect: float
     answer: AbAnswer | None
-
-    @property
-    def name(self) -> str:
-        return f"{self.id}.{self.stat}"
 
     @property
     def limit(self) -> float:

@@ -12,12 +12,11 @@ from .ab_tables import (
     how_table,
     interval_text,
     machine_table,
-    metric_label,
     settings_of_both,
     sides_table,
     verdict_table,
 )
-from .format import percent, plural
+from .format import as_sentence, percent, plural
 from .glossary import in_sentence
 from .model import Badge, Note, Report, Section, present
 from .tables import glossary
@@ -93,7 +92,7 @@ def _verdict(ab: Ab) -> str:
 
 def _then(first: str, *others: tuple[str, Sequence[Judged]]) -> str:
     named = (
-        f"{word}: {', '.join(in_sentence(metric_label(one)) for one, _ in judged)}."
+        f"{word}: {', '.join(in_sentence(one.label) for one, _ in judged)}."
         for word, judged in others
         if judged
     )
@@ -107,9 +106,7 @@ def _allowed(judged: Sequence[Judged]) -> str:
 
 
 def _told(judged: Sequence[Judged]) -> str:
-    return "; ".join(
-        f"{in_sentence(metric_label(one))} {interval_text(answer)}" for one, answer in judged
-    )
+    return "; ".join(f"{in_sentence(one.label)} {interval_text(answer)}" for one, answer in judged)
 
 
 def _statements(ab: Ab) -> Iterator[str]:
@@ -127,25 +124,21 @@ def _statements(ab: Ab) -> Iterator[str]:
 
 def _notes(ab: Ab) -> Iterator[Note]:
     if ab.failure:
-        yield Note(_sentence(ab.failure), "bad")
+        yield Note(as_sentence(ab.failure), "bad")
         if ab.pairs:
             yield Note("What was measured until then is drawn below, and judged by nothing.")
     for text in ab.cautions:
-        yield Note(_sentence(text), "caution")
+        yield Note(as_sentence(text), "caution")
     for one in ab.metrics:
         if one.answer is not None and _is_against(one.answer):
             yield Note(
-                f"The median trials of {in_sentence(metric_label(one))} lie the other way than B / "
+                f"The median trials of {in_sentence(one.label)} lie the other way than B / "
                 "A: what the machine did from turn to turn is in them, and not in pairs."
             )
 
 
 def _is_against(answer: AbAnswer) -> bool:
     return (answer.ratio - 1) * (answer.b - answer.a) < 0
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
 
 
 def _sections(ab: Ab) -> tuple[Section, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from .ab_model import Ab, AbAnswer, AbMetric, AbSide, AbVerdict
 from .comparison_tables import end_text
-from .effect_text import response_label
 from .facts import hardware_of
 from .format import ABSENT, count, moment, number, percent, plural, scale_of, setting
 from .model import Cell, Table, Tone
@@ -17,10 +16,6 @@ WORDS: dict[AbVerdict, tuple[str, Tone]] = {
     "passed": ("✓\u00a0passed", "good"),
     "improved": ("▲\u00a0improved", "good"),
 }
-
-
-def metric_label(metric: AbMetric) -> str:
-    return response_label(metric.id, metric.stat)
 
 
 def change_text(ratio: float) -> str:
@@ -76,7 +71,7 @@ def _verdict_row(metric: AbMetric) -> tuple[str | Cell, ...] | None:
         ends = f"{ratio_text(answer.low)} to {ratio_text(answer.high)}"
     needed = "> 1000" if answer.pairs_needed is None else count(answer.pairs_needed)
     return (
-        metric_label(metric),
+        metric.label,
         Cell(*WORDS[answer.verdict]),
         ratio_text(answer.ratio),
         ends,
@@ -223,7 +218,7 @@ def pairs_table(ab: Ab, metric: AbMetric) -> Table:
     ]
     return table(
         f"pairs-{metric.id}-{metric.stat}-data",
-        f"Every pair of {metric_label(metric)}",
+        f"Every pair of {metric.label}",
         ("Pair", "First", f"A{unit}", f"B{unit}", "B / A", "Counts"),
         rows,
         words=("First", "Counts"),
@@ -238,7 +233,7 @@ def forest_table(ab: Ab) -> Table:
     """What the forest plot draws."""
     rows = [
         (
-            metric_label(one),
+            one.label,
             ratio_text(one.answer.ratio),
             *map(_end, (one.answer.low, one.answer.high)),
             number(one.limit),

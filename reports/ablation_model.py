@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from .measure import Measure
+
 CellStatus = Literal["measured", "invalid", "not run"]
 
 
@@ -21,23 +23,15 @@ class AblationAxis:
 
 
 @dataclass(frozen=True)
-class AblationResponse:
+class AblationResponse(Measure):
     """A quantity that was judged.
 
-    id, stat, unit, better: as in `Result.metrics`. scale: whether effects are ratios (1 is none) or
-    differences (0 is none). too_little: why its effects decide nothing; empty if they may.
+    scale: whether effects are ratios (1 is none) or differences (0 is none). too_little: why its
+    effects decide nothing; empty if they may.
     """
 
-    id: str
-    stat: str
-    unit: str
-    better: Literal["lower", "higher", "none"]
     scale: Literal["ratio", "difference"]
     too_little: str = ""
-
-    @property
-    def name(self) -> str:
-        return f"{self.id}.{self.stat}"
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,13 @@ from .ablation_tables import (
     cells_table,
     effects_table,
     interactions_table,
-    label,
     left_out_table,
     mechanisms_table,
     sentences_table,
     shares_table,
 )
 from .effect_text import effect_text
-from .format import plural
+from .format import as_sentence, plural
 from .model import (
     Axis,
     Badge,
@@ -117,21 +116,20 @@ def _size(ablation: Ablation) -> str:
 
 def _notes(ablation: Ablation) -> tuple[Note, ...]:
     texts = [simulated_text(ablation)] if ablation.simulated else []
-    return tuple(Note(text, "caution") for text in (*texts, *map(_sentence_case, ablation.notes)))
+    told = (as_sentence(text, keeps=_is_cell) for text in ablation.notes)
+    return tuple(Note(text, "caution") for text in (*texts, *told))
 
 
 def simulated_text(ablation: Ablation) -> str:
     """Where the step times are from, and how wrong they may be."""
     text = "Step times were simulated, not measured"
-    return _sentence_case(
+    return as_sentence(
         f"{text}: {ablation.simulation_error}" if ablation.simulation_error else text
     )
 
 
-def _sentence_case(text: str) -> str:
-    """A note becomes a sentence; the name of a cell keeps its spelling."""
-    begun = text if "=" in text.split(" ")[0] else text[:1].upper() + text[1:]
-    return begun if begun.endswith(".") else f"{begun}."
+def _is_cell(word: str) -> bool:
+    return "=" in word
 
 
 def _key_figures(ablation: Ablation) -> tuple[KeyFigure, ...]:
@@ -149,7 +147,7 @@ def _key_figures(ablation: Ablation) -> tuple[KeyFigure, ...]:
         response = responses[largest.response]
         text = effect_text(largest.value, largest.low, largest.high, response.scale, response.unit)
         value, _, interval = text.partition(" [")
-        detail = f"{label(response)} [{interval}" if interval else label(response)
+        detail = f"{response.label} [{interval}" if interval else response.label
         figures.append(KeyFigure(change, value, "", f"most moved: {detail}"))
     return tuple(figures)
 
@@ -177,7 +175,7 @@ def _nothing_held(ablation: Ablation, change: str) -> KeyFigure:
     widest = max(wide, key=lambda one: _reach(one, responses[one.response]))
     of = responses[widest.response]
     text = effect_text(widest.value, widest.low, widest.high, of.scale, of.unit)
-    return KeyFigure(change, "undecided", "", f"least sure: {label(of)} {text}")
+    return KeyFigure(change, "undecided", "", f"least sure: {of.label} {text}")
 
 
 def _unmoved(ablation: Ablation, change: str) -> bool:
@@ -254,7 +252,7 @@ def _forest(ablation: Ablation, response: AblationResponse) -> Chart | None:
     better = {"lower": "left is better", "higher": "right is better", "none": "no side is better"}
     return Chart(
         id=f"forest-{response.id}-{response.stat}".replace("_", "-"),
-        title=label(response),
+        title=response.label,
         reading=f"Each effect with its 95 % interval; the dashed line is no effect, "
         f"{better[response.better]}.",
         x=Axis("Factor" if ratio else "Difference", unit, log=ratio),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from . import glossary
 from .ablation_model import Ablation, AblationCell, AblationEffect, AblationResponse
-from .effect_text import effect_text, response_label
+from .effect_text import effect_text
 from .format import ABSENT, number, percent, rounded_percent, scale_of, seconds
 from .model import Cell, Table, Tone
 from .tables import table
@@ -33,10 +33,6 @@ MECHANISMS: tuple[tuple[str, str, str], ...] = (
 
 NO_CHANGE = "no change"
 _ROUNDING = 1e-9  # what resampled means of equal numbers differ by
-
-
-def label(response: AblationResponse) -> str:
-    return response_label(response.id, response.stat)
 
 
 def effect_cell(effect: AblationEffect, response: AblationResponse) -> Cell:
@@ -85,7 +81,7 @@ def effects_table(ablation: Ablation) -> Table:
     by_place = {(effect.response, effect.text): effect for effect in ablation.effects}
     rows = [
         (
-            label(response),
+            response.label,
             *(
                 effect_cell(by_place[response.name, change], response)
                 if (response.name, change) in by_place
@@ -127,7 +123,7 @@ def interactions_table(ablation: Ablation) -> Table | None:
         ]
         factor, verdict = _factor(effect, response), _depends(effect, response)
         by = second.axis.replace("_", " ")
-        rows.append((first.text, by, label(response), *sides, factor, verdict))
+        rows.append((first.text, by, response.label, *sides, factor, verdict))
     return table(
         "interactions",
         "Interactions",
@@ -151,7 +147,7 @@ def shares_table(ablation: Ablation) -> Table | None:
     ]
     used = [part for part in PARTS if any(row[part] not in ("—", _whole(0)) for row in shown)]
     rows = [
-        (one.text, label(responses[one.response]), *(row[part] for part in used))
+        (one.text, responses[one.response].label, *(row[part] for part in used))
         for one, row in zip(found, shown, strict=True)
     ]
     return table(
@@ -174,7 +170,7 @@ def cells_table(ablation: Ablation) -> Table:
         for one in ablation.responses
     }
     heads = [
-        f"{label(one)} ({scales[one.name].unit})" if _needs_unit(one) else label(one)
+        f"{one.label} ({scales[one.name].unit})" if _needs_unit(one) else one.label
         for one in ablation.responses
     ]
     rows = [

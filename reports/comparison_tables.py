@@ -9,6 +9,7 @@ from .facts import UNKNOWN, axes, engine_name, simulated_on
 from .format import Scale, moment, number, scale_of_typical, setting
 from .glossary import label_of
 from .headline import badge
+from .measure import GROUPS
 from .model import Cell, Comparison, MetricComparison, Ratio, Run, Table, Tone, Verdict
 from .tables import table
 
@@ -20,21 +21,13 @@ WORDS: dict[Verdict, tuple[str, Tone]] = {
 }
 # No run shows where beyond this factor an end of an interval lies.
 FARTHEST = 100.0
-# Rows that are no metric of a distribution or a rate: `stat` names what they are.
-GROUPS = ("kv", "counters", "memory", "quality")
 STATS = {"window": "steady window, else whole run", "run": "whole run"}
 
 
-def row_label(row: MetricComparison) -> str:
-    if row.id in GROUPS:
-        return label_of(row.stat)
-    return label_of(row.id) if row.stat in STATS else f"{label_of(row.id)} {row.stat}"
-
-
 def row_labels(rows: Sequence[MetricComparison]) -> list[str]:
-    """As `row_label`, with the statistic where two rows would be called alike: rates of whole runs
+    """Their labels, with the statistic where two rows would be called alike: rates of whole runs
     beside those of the window, which is where not every run has a steady one."""
-    labels = [row_label(row) for row in rows]
+    labels = [row.label for row in rows]
     return [
         f"{label}, {STATS.get(row.stat, row.stat)}" if labels.count(label) > 1 else label
         for row, label in zip(rows, labels, strict=True)
@@ -45,13 +38,13 @@ def row_scales(rows: Sequence[MetricComparison]) -> list[Scale]:
     """One unit a metric, that of its median: a mean in ms above a p99 in s is read as less."""
     every: dict[str, list[MetricComparison]] = {}
     for row in rows:
-        every.setdefault(f"{row.id}.{row.stat}" if row.id in GROUPS else row.id, []).append(row)
+        every.setdefault(row.name if row.id in GROUPS else row.id, []).append(row)
     scales: dict[str, Scale] = {}
     for name, of in every.items():
         by_stat = {row.stat: row.values for row in of}
         typical = by_stat.get("p50") or by_stat.get("mean") or ()
         scales[name] = scale_of_typical(of[0].unit, typical, [v for row in of for v in row.values])
-    return [scales.get(row.id) or scales[f"{row.id}.{row.stat}"] for row in rows]
+    return [scales.get(row.id) or scales[row.name] for row in rows]
 
 
 def _statistic(row: MetricComparison, comparison: Comparison) -> str:
@@ -130,13 +123,13 @@ def pairs_table(comparison: Comparison) -> Table | None:
     if comparison.between is None or not comparison.between.pairs:
         return None
     pairs = comparison.between.pairs
-    rows = {f"{row.id}.{row.stat}": row for row in comparison.rows}
+    rows = {row.name: row for row in comparison.rows}
     names = [name for name in pairs[0].ratios if name in rows]
     several = len(comparison.runs) > 2
     return table(
         "pairs",
         "Every pair of runs",
-        ("Pair", *(row_label(rows[name]) for name in names)),
+        ("Pair", *(rows[name].label for name in names)),
         [
             (
                 f"{pair.run}, {pair.repeat}" if several else pair.repeat,

@@ -6,19 +6,8 @@ from typing import Literal
 
 from .comparison_tables import FARTHEST, end_text, ratio_text
 from .format import number
-from .glossary import label_of
 
 Scale = Literal["ratio", "difference"]
-_BY_STAT = ("kv", "counters", "memory", "quality")
-
-
-def response_label(metric: str, stat: str) -> str:
-    """`TTFT p99`, `Output throughput`, `KV waste`, `Requests running, peak`."""
-    if metric == "running":
-        return f"Requests running, {stat}"
-    if metric in _BY_STAT:
-        return label_of(stat)
-    return label_of(metric) if stat in ("window", "run") else f"{label_of(metric)} {stat}"
 
 
 def effect_text(

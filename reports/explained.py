@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .comparison_tables import row_label
 from .effect_text import effect_text
 from .format import addends, listed, scale_of
 from .glossary import PARTS
@@ -104,7 +103,7 @@ def _explained(
     return Explained(
         run=after.name,
         latency=(row.id, row.stat),
-        label=row_label(row),
+        label=row.label,
         change=effect_text(ratio.value, ratio.low, ratio.high, "ratio", row.unit),
         where=f"in the {_SLOWEST}, {where}" if row.stat == "p99" else where,
         why=_why(row.id, leading, (before, after), (was, now)),

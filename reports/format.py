@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -164,6 +164,13 @@ def listed(names: Sequence[str]) -> str:
 
 # Of a longer list of settings the result holds the rest.
 _LISTED = 30
+
+
+def as_sentence(text: str, keeps: Callable[[str], bool] = lambda _: False) -> str:
+    """A note, as a sentence: it begins large and has a full stop. keeps: whether its first word is
+    a name, which keeps its spelling."""
+    begun = text if keeps(text.partition(" ")[0]) else text[:1].upper() + text[1:]
+    return begun if begun.endswith(".") else f"{begun}."
 
 
 def setting(field: str, value: Any) -> str:

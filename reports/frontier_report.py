@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from .comparison_tables import ratio_text
-from .format import batch_size, listed, number, percent, plural, size
+from .format import as_sentence, batch_size, listed, number, percent, plural, size
 from .frontier_charts import speed_up_chart, trade_off
 from .frontier_model import (
     KL,
@@ -50,7 +50,9 @@ def frontier_report(frontier: Frontier) -> Report:
         statements=tuple(_statements(frontier)),
         figures=_key_figures(frontier),
         overview=present(trade_off(frontier)),
-        notes=tuple(Note(_sentence_case(text), "caution") for text in frontier.notes),
+        notes=tuple(
+            Note(as_sentence(text, keeps=_is_method), "caution") for text in frontier.notes
+        ),
         sections=tuple(section for section in _sections(frontier) if section.parts),
         footer=frontier.command,
     )
@@ -250,8 +252,5 @@ def _sections(frontier: Frontier) -> tuple[Section, ...]:
     )
 
 
-def _sentence_case(text: str) -> str:
-    """A note becomes a sentence; the name of a method that it begins with keeps its spelling."""
-    named = text.partition(" ")[0].endswith((":", ","))
-    begun = text if named else text[:1].upper() + text[1:]
-    return begun if begun.endswith(".") else f"{begun}."
+def _is_method(word: str) -> bool:
+    return word.endswith((":", ","))

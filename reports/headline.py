@@ -224,7 +224,7 @@ def key_figures(run: Run) -> tuple[KeyFigure, ...]:
     share = stat(run, "goodput_share", "run")
     if share is not None:
         rate = quantity(stat(run, "goodput", "window"), "requests/s")
-        figures.insert(4, _split("SLO attainment", percent(share), f"goodput {rate}"))
+        figures.insert(4, KeyFigure.of("SLO attainment", percent(share), f"goodput {rate}"))
     figures += machine_use.key_figures(run)
     found = result.get("quality")
     if found is not None and found["perplexity"] is not None:
@@ -240,12 +240,12 @@ def _room(run: Run) -> tuple[KeyFigure, ...]:
     if kv is None or memory is None:
         return ()
     return (
-        _split(
+        KeyFigure.of(
             "KV waste",
             percent(kv["waste_share"]),
             f"of room taken; pool {size(kv['capacity_bytes'])}",
         ),
-        _split(
+        KeyFigure.of(
             "Weights a step reads",
             size(memory["weight_bytes"]),
             f"process peak {size(memory['peak_rss_bytes'])}",
@@ -258,10 +258,4 @@ def _latency(run: Run, metric: str) -> KeyFigure:
     detail = f"{tail.name} {seconds(tail.value_s)}"
     if (error_s := client_error_s(run, metric)) is not None:
         detail += f"; client ± {seconds(error_s)}"
-    return _split(f"{label_of(metric)} p50", seconds(stat(run, metric, "p50")), detail)
-
-
-def _split(label: str, quantity: str, detail: str) -> KeyFigure:
-    """A figure from a formatted quantity: its last word is the unit."""
-    value, _, unit = quantity.partition(" ")
-    return KeyFigure(label, value, unit, detail)
+    return KeyFigure.of(f"{label_of(metric)} p50", seconds(stat(run, metric, "p50")), detail)

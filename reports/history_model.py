@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from .measure import Measure
 from .model import Verdict
 
 Kind = Literal["measured", "exact"]
@@ -43,16 +44,12 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Trend:
-    """One quantity over a series. id, stat, unit, better: as in `Result.metrics`. values: one a
-    run, None where it has none. left_out: the runs, by place, whose value enters no test.
-    fewest_values: below which it could show no step, being judged with others; 0 if any two can.
-    undecided: why steps that were found are not called; empty if none was."""
+class Trend(Measure):
+    """One quantity over a series. values: one a run, None where it has none. left_out: the runs, by
+    place, whose value enters no test. fewest_values: below which it could show no step, being
+    judged with others; 0 if any two can. undecided: why steps that were found are not called; empty
+    if none was."""
 
-    id: str
-    stat: str
-    unit: str
-    better: Literal["lower", "higher", "none"]
     kind: Kind
     values: tuple[float | None, ...]
     steps: tuple[Step, ...]

@@ -17,7 +17,6 @@ from .history_text import (
     runs_apart,
     span_text,
     steps_of,
-    trend_label,
 )
 from .model import (
     Axis,
@@ -109,7 +108,7 @@ def _verdict(history: History) -> str:
     series, trend, step = max(worse, key=_how_late)
     return (
         f"{plural(len(worse), 'step')} for the worse; the latest: "
-        f"{in_sentence(trend_label(trend))} of {series.name} {change_text(trend, step)} from "
+        f"{in_sentence(trend.label)} of {series.name} {change_text(trend, step)} from "
         f"{run_text(series.runs[step.index])} on."
     )
 
@@ -158,13 +157,13 @@ def _key_figures(history: History) -> Iterator[KeyFigure]:
         return
     for trend in history.series[0].trends[:8]:
         known = judged_or_all(trend)
-        value, _, unit = scale_of(trend.unit, known).quantity(known[-1]).partition(" ")
+        text = scale_of(trend.unit, known).quantity(known[-1])
         last = trend.steps[-1] if trend.steps else None
         detail = "too few runs to tell" if trend.too_few else "no step"
         if last is not None:
             word = f"{WORDS[last.verdict][0]}: " if last.verdict else ""
             detail = f"{word}{change_text(trend, last)}, {_ago(len(trend.values), last)}"
-        yield KeyFigure(trend_label(trend), value, unit, detail)
+        yield KeyFigure.of(trend.label, text, detail)
 
 
 def _ago(runs: int, step: Step) -> str:
@@ -192,7 +191,7 @@ def _steps_table(at: int, series: Series) -> Table | None:
             run, before = series.runs[step.index], series.runs[_last_before(trend, step)]
             rows.append(
                 (
-                    trend_label(trend),
+                    trend.label,
                     Cell(f"{word} {change_text(trend, step)}", tone),
                     f"{scale.number(step.before)} → {scale.quantity(step.after)}",
                     run_text(run),
@@ -235,7 +234,7 @@ def _changed(before: HistoryRun, run: HistoryRun) -> str:
 def _chart(at: int, trend: Trend, series: Series) -> Chart:
     known = {place: value for place, value in enumerate(trend.values) if value is not None}
     scale = scale_of(trend.unit, list(known.values()))
-    label = trend_label(trend)
+    label = trend.label
 
     def drawn(name: str, role: str, mark: Mark, places: Sequence[int]) -> Drawn:
         return Drawn(

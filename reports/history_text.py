@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .effect_text import effect_text, response_label
+from .effect_text import effect_text
 from .format import listed, moment, plural, scale_of
 from .glossary import in_sentence
 from .history_model import History, HistoryRun, Series, Step, Trend
+from .measure import response_label
 
 
 def cautions(history: History) -> Iterator[str]:
@@ -24,7 +25,7 @@ def cautions(history: History) -> Iterator[str]:
         for trend in series.trends:
             if trend.undecided:
                 yield (
-                    f"a step of {in_sentence(trend_label(trend))} of {series.name} is not called: "
+                    f"a step of {in_sentence(trend.label)} of {series.name} is not called: "
                     f"{trend.undecided}"
                 )
 
@@ -58,10 +59,6 @@ def steps_of(history: History) -> Iterator[tuple[Series, Trend, Step]]:
         for trend in series.trends:
             for step in trend.steps:
                 yield series, trend, step
-
-
-def trend_label(trend: Trend) -> str:
-    return response_label(trend.id, trend.stat)
 
 
 def change_text(trend: Trend, step: Step) -> str:

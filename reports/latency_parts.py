@@ -28,7 +28,7 @@ _SLOWEST = "Slowest 1\u00a0%"
 _TTFT_BANDS = {"mean": "All", "p50": "Around the median", "p99": _SLOWEST}
 _ITL_BANDS = {"mean": "All", "slow": "Slow", "p99": _SLOWEST}
 # Less than a nanosecond is rounding.
-_ROUNDING_S = 1e-9
+ROUNDING_S = 1e-9
 
 
 def first_token(run: Run) -> Chart | None:
@@ -114,7 +114,7 @@ def parts(run: Run) -> Table | None:
         return None
     rows = [_row("TTFT", _name(found["ttft"], band, _TTFT_BANDS), band) for band in found["ttft"]]
     if found["tpot"]:
-        rows.append(("TPOT, all", "", *_quantities(found["tpot"])))
+        rows.append(("TPOT, all", "", *quantities(found["tpot"])))
     rows += [
         _row("Token gaps", _name(found["itl"], band, _ITL_BANDS), band) for band in found["itl"]
     ]
@@ -247,11 +247,12 @@ def _delayed(found: Mapping[str, Any]) -> str:
 
 def _row(latency: str, which: str, band: Band) -> tuple[str, ...]:
     name = f"{latency}, {in_sentence(which)}"
-    return (name, count(band["count"]), *_quantities(band["parts"]))
+    return (name, count(band["count"]), *quantities(band["parts"]))
 
 
-def _quantities(parts: Parts) -> tuple[str, ...]:
-    """The measured time with its unit, then the parts in it."""
+def quantities(parts: Parts) -> tuple[str, ...]:
+    """The measured time with its unit, then the parts in it, so that they can be compared by
+    eye."""
     whole_s = measured_s(parts)
     scale = scale_of("s", [whole_s])
     return (scale.quantity(whole_s), *numbers(parts, scale)[1:])
@@ -265,4 +266,4 @@ def numbers(parts: Parts, scale: Scale) -> tuple[str, ...]:
 
 
 def _shown(value_s: float) -> float:
-    return value_s if abs(value_s) > _ROUNDING_S else 0.0
+    return value_s if abs(value_s) > ROUNDING_S else 0.0

@@ -23,7 +23,7 @@ ENERGY, COST = "energy_per_token", "cost_per_million_tokens"
 
 
 def machine_use(run: Run) -> Table | None:
-    """A row a number, then one for each that is absent; None of an older result, without any."""
+    """A row a number, then one for each that is absent; None of a result without any."""
     metrics, absent = run.result["metrics"], run.result.get("absent", {})
     rows: list[tuple[str, str, str]] = []
     for name in (*SHARES_OF_PEAKS, ENERGY, COST):
@@ -75,18 +75,14 @@ def key_figures(run: Run) -> list[KeyFigure]:
     decode, prefill = stat(run, "mbu", "decode"), stat(run, "mfu", "prefill")
     if decode is not None:
         beside = "" if prefill is None else f"MFU while prefilling {percent(prefill)}"
-        figures.append(_figure("MBU while decoding", percent(decode), beside))
+        figures.append(KeyFigure.of("MBU while decoding", percent(decode), beside))
     cost, total = stat(run, COST, "output"), stat(run, COST, "total")
     if cost is not None:
         unit = "per million output tokens"
         figures.append(KeyFigure("Cost", number(cost), unit, f"{number(total)} of all tokens"))
     energy = stat(run, ENERGY, "output")
     if energy is not None:
-        figures.append(_figure("Energy", quantity(energy, "J/token"), "output tokens, idle in it"))
+        figures.append(
+            KeyFigure.of("Energy", quantity(energy, "J/token"), "output tokens, idle in it")
+        )
     return figures
-
-
-def _figure(label: str, text: str, detail: str) -> KeyFigure:
-    """A figure from a formatted quantity: its last word is the unit."""
-    value, _, unit = text.partition(" ")
-    return KeyFigure(label, value, unit, detail)

@@ -6,21 +6,7 @@ import html
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from .ablation_model import Ablation
-from .ablation_report import ablation_report
-from .claims_model import Claims
-from .claims_report import claims_report
-from .comparison_report import comparison_report
-from .frontier_model import Frontier
-from .frontier_report import frontier_report
-from .history_model import History
-from .history_report import history_report
-from .model import Cell, Comparison, KeyFigure, Report, Run, Table
-from .repeats_model import RepeatsTable
-from .repeats_report import repeats_report
-from .run_report import run_report
-from .sweep_model import SweepTable
-from .sweep_report import sweep_report
+from .model import Cell, KeyFigure, Report, Table
 
 SHOWN = (
     *("methods", "claims", "turning-points", "steps", "tasks", "together", "repeats"),
@@ -55,46 +41,6 @@ FOLDED = (
     *("config", "runs", "environment", "commands", "alone-runs"),
 )
 _SPECIAL = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_{}[]<>#|~$"} | {"\n": " "})
-
-
-def render_run_markdown(run: Run) -> str:
-    """One run in Markdown."""
-    return render_markdown(run_report(run))
-
-
-def render_comparison_markdown(runs: Sequence[Run], comparison: Comparison) -> str:
-    """Runs side by side in Markdown. runs: in the order of `comparison.runs`."""
-    return render_markdown(comparison_report(runs, comparison))
-
-
-def render_claims_markdown(claims: Claims) -> str:
-    """What people say, in Markdown."""
-    return render_markdown(claims_report(claims))
-
-
-def render_ablation_markdown(ablation: Ablation) -> str:
-    """A factorial in Markdown."""
-    return render_markdown(ablation_report(ablation))
-
-
-def render_frontier_markdown(frontier: Frontier) -> str:
-    """Methods of quantisation side by side in Markdown."""
-    return render_markdown(frontier_report(frontier))
-
-
-def render_history_markdown(history: History) -> str:
-    """Quantities over time in Markdown."""
-    return render_markdown(history_report(history))
-
-
-def render_repeats_markdown(repeats: RepeatsTable) -> str:
-    """A repeated run in Markdown."""
-    return render_markdown(repeats_report(repeats))
-
-
-def render_sweep_markdown(sweep: SweepTable) -> str:
-    """One command at many points, in Markdown."""
-    return render_markdown(sweep_report(sweep))
 
 
 def render_markdown(report: Report) -> str:

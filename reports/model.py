@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from .measure import Measure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,17 +59,13 @@ class Ratio:
 
 
 @dataclass(frozen=True)
-class MetricComparison:
+class MetricComparison(Measure):
     """One statistic of one metric, in each run.
 
-    id, stat, unit, better: as in `Result.metrics`. values, ratios: one for each run, in order of
-    `Comparison.runs`; None where a run has no such value, and for the baseline's own ratio.
+    values, ratios: one for each run, in order of `Comparison.runs`; None where a run has no such
+    value, and for the baseline's own ratio.
     """
 
-    id: str
-    stat: str
-    unit: str
-    better: Literal["lower", "higher", "none"]
     values: tuple[float | None, ...]
     ratios: tuple[Ratio | None, ...]
 
@@ -157,6 +155,12 @@ class KeyFigure:
     value: str
     unit: str = ""
     detail: str = ""
+
+    @classmethod
+    def of(cls, label: str, text: str, detail: str = "") -> Self:
+        """text: a formatted quantity, whose words after the first are the unit."""
+        value, _, unit = text.partition(" ")
+        return cls(label, value, unit, detail)
 
 
 @dataclass(frozen=True)

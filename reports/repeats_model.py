@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+
+from .measure import Measure
 
 
 @dataclass(frozen=True)
@@ -22,19 +23,15 @@ class RepeatRun:
 
 
 @dataclass(frozen=True)
-class PooledQuantity:
+class PooledQuantity(Measure):
     """A quantity over the repeats that count and have it.
 
-    id, stat, unit, better: as in `Result.metrics`. runs: how many. std: between runs, divided by
-    runs - 1. low, high: the interval of the mean, cut at 0 and a share's at 1, which no mean lies
-    beyond. std, low and high are None for a single run. over: what a rate called `window` is over,
-    where that is not a steady window in every run; else empty.
+    runs: how many. std: between runs, divided by runs - 1. low, high: the interval of the mean, cut
+    at 0 and a share's at 1, which no mean lies beyond. std, low and high are None for a single run.
+    over: what a rate called `window` is over, where that is not a steady window in every run; else
+    empty.
     """
 
-    id: str
-    stat: str
-    unit: str
-    better: Literal["lower", "higher", "none"]
     runs: int
     mean: float
     std: float | None = None
@@ -43,8 +40,8 @@ class PooledQuantity:
     over: str = ""
 
     @property
-    def name(self) -> str:
-        return f"{self.id}.{self.stat}"
+    def label(self) -> str:
+        return f"{super().label}, {self.over}" if self.over else super().label
 
 
 @dataclass(frozen=True)

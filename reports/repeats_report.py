@@ -6,8 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from .effect_text import response_label
-from .format import Scale, count, percent, plural, scale_of
+from .format import Scale, as_sentence, count, percent, plural, scale_of
 from .glossary import in_sentence
 from .model import (
     Axis,
@@ -58,11 +57,6 @@ def repeats_report(repeats: RepeatsTable) -> Report:
     )
 
 
-def label_of_quantity(one: PooledQuantity) -> str:
-    label = response_label(one.id, one.stat)
-    return f"{label}, {one.over}" if one.over else label
-
-
 def interval_text(one: PooledQuantity, scale: Scale) -> str:
     """`[480, 544]`; "no interval" of a single run."""
     if one.low is None or one.high is None:
@@ -97,7 +91,7 @@ def _verdict(repeats: RepeatsTable) -> str:
 
 def _answer(one: PooledQuantity) -> str:
     scale = _scale(one)
-    text = f"{in_sentence(label_of_quantity(one))} {scale.quantity(one.mean)}"
+    text = f"{in_sentence(one.label)} {scale.quantity(one.mean)}"
     return text if one.low is None else f"{text} {interval_text(one, scale)}"
 
 
@@ -124,13 +118,12 @@ def _key_figures(repeats: RepeatsTable) -> Iterator[KeyFigure]:
         if one.name not in HEADLINES:
             continue
         scale = _scale(one)
-        value, _, unit = scale.quantity(one.mean).partition(" ")
         detail = "one run"
         if one.low is not None and one.high is not None:
             detail = f"{scale.number(one.low)} to {scale.number(one.high)}"
             if (share := spread_share(one)) is not None:
                 detail += f"; runs ±\u00a0{percent(share)}"
-        yield KeyFigure(label_of_quantity(one), value, unit, detail)
+        yield KeyFigure.of(one.label, scale.quantity(one.mean), detail)
 
 
 def _notes(repeats: RepeatsTable) -> Iterator[Note]:
@@ -139,7 +132,7 @@ def _notes(repeats: RepeatsTable) -> Iterator[Note]:
         if run.failure:
             yield Note(f"{run.name} does not count: {run.failure}.", tone)
     for text in repeats.notes:
-        yield Note(f"{text[0].upper()}{text[1:]}.", "caution")
+        yield Note(as_sentence(text), "caution")
 
 
 def _sections(repeats: RepeatsTable) -> tuple[Section, ...]:
@@ -166,7 +159,7 @@ def together_table(repeats: RepeatsTable) -> ReportTable:
         few = one.runs < len(repeats.counted)
         rows.append(
             (
-                label_of_quantity(one),
+                one.label,
                 scale.unit,
                 scale.number(one.mean),
                 scale.number(one.low),
@@ -192,9 +185,7 @@ def runs_table(repeats: RepeatsTable) -> ReportTable:
     """A row a repeat."""
     scales = {one.name: _scale(one) for one in repeats.quantities if one.name in OF_A_RUN}
     heads = [
-        f"{label_of_quantity(one)} ({scales[one.name].unit})"
-        if scales[one.name].unit
-        else label_of_quantity(one)
+        f"{one.label} ({scales[one.name].unit})" if scales[one.name].unit else one.label
         for one in repeats.quantities
         if one.name in scales
     ]
@@ -228,12 +219,12 @@ def _chart(repeats: RepeatsTable) -> Chart | None:
     return Chart(
         id="repeats-spread",
         title="Runs and the interval of their mean",
-        reading=f"A dot without a line is a run. {label_of_quantity(widest)} differs most from "
+        reading=f"A dot without a line is a run. {widest.label} differs most from "
         f"run to run: ± {percent(spread_share(widest))}.",
         x=Axis("Of the mean", "%"),
         panels=(
             Panel(
-                Axis("Metric", categories=tuple(map(label_of_quantity, shown))),
+                Axis("Metric", categories=tuple(one.label for one in shown)),
                 (
                     Series(
                         "Mean, with its interval",
@@ -255,7 +246,7 @@ def _chart(repeats: RepeatsTable) -> Chart | None:
 
 def _interval_label(one: PooledQuantity) -> str:
     scale = _scale(one)
-    return f"{label_of_quantity(one)}: {scale.quantity(one.mean)} {interval_text(one, scale)}"
+    return f"{one.label}: {scale.quantity(one.mean)} {interval_text(one, scale)}"
 
 
 def _dots(repeats: RepeatsTable, shown: list[PooledQuantity]) -> Series:

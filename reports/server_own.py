@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .format import count, number, percent
+from .format import as_sentence, count, number, percent
 from .model import Axis, Chart, Panel, Run, Series, Table
 from .tables import table
 
@@ -90,4 +90,4 @@ def _reading(known: Mapping[str, Any]) -> str:
     if "kv_used_share_peak" in known:
         said.append(f"{percent(known['kv_used_share_peak'])} of the KV cache was in use at most")
     text = ", ".join(said)
-    return f"{text[:1].upper()}{text[1:]}." if text else ""
+    return as_sentence(text) if text else ""

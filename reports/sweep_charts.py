@@ -8,7 +8,7 @@ from statistics import median
 from .format import scale_of
 from .model import Axis, Chart, Panel, Series
 from .palette import RUN_ROLES, run_role
-from .sweep_headline import label_of_quantity, setting_text, values_text
+from .sweep_headline import setting_text, values_text
 from .sweep_model import SweepCell, SweepTable
 
 RATE, NUM_REQUESTS = "request-rate", "num-requests"
@@ -39,7 +39,7 @@ def _trade_off(sweep: SweepTable, latency: str) -> Chart | None:
         return None
     y = by_name[latency]
     scale = scale_of(y.unit, [cell.values[latency] for cell in cells])
-    label = label_of_quantity(y)
+    label = y.label
     speeds = [_speed(cell) or 0.0 for cell in cells]
     series = _lines(cells, latency, scale.factor) or _points(cells, latency, scale.factor)
     heights = [height for one in series for height in one.y]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from .effect_text import response_label
 from .format import listed, plural, quantity
 from .glossary import in_sentence
-from .sweep_model import SweepCell, SweepLead, SweepQuantity, SweepTable
+from .measure import Measure
+from .sweep_model import SweepCell, SweepLead, SweepTable
 from .sweep_searches import Searches, by_point
 
 # Of the quantities that have a best point, the first two of these are told.
@@ -73,10 +73,10 @@ def _key(cell: SweepCell) -> tuple[tuple[str, str], ...]:
     return tuple(cell.settings.items())
 
 
-def _lead_text(one: SweepQuantity, lead: SweepLead, points: int) -> str:
+def _lead_text(one: Measure, lead: SweepLead, points: int) -> str:
     """`Highest output throughput: engine paged, 2 071 tokens/s.`, and whether it surely is."""
     word = "Highest" if one.better == "higher" else "Lowest"
-    name = f"{word} {in_sentence(label_of_quantity(one))}"
+    name = f"{word} {in_sentence(one.label)}"
     if 1 < points == 1 + len(lead.alike):
         return f"{name}: no point is surely ahead of another."
     ahead = f", not surely ahead of {plural(len(lead.alike), 'other')}" if lead.alike else ""
@@ -100,7 +100,3 @@ def values_text(settings: Mapping[str, str]) -> str:
 def setting_text(settings: Mapping[str, str]) -> str:
     """`engine paged, request-rate 2`."""
     return ", ".join(f"{option} {value}" for option, value in settings.items()) or "the run"
-
-
-def label_of_quantity(one: SweepQuantity) -> str:
-    return response_label(one.id, one.stat)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from .measure import Measure
+
 
 @dataclass(frozen=True)
 class SweepCell:
@@ -25,20 +27,6 @@ class SweepCell:
     refused: str = ""
     followed: bool | None = None
     adjustments: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class SweepQuantity:
-    """A column. id, stat, unit, better: as in `Result.metrics`."""
-
-    id: str
-    stat: str
-    unit: str
-    better: Literal["lower", "higher", "none"]
-
-    @property
-    def name(self) -> str:
-        return f"{self.id}.{self.stat}"
 
 
 @dataclass(frozen=True)
@@ -118,12 +106,13 @@ class SaturationPoint:
 class SweepTable:
     """command: what every cell adds its settings to. criterion: what it is to follow a rate, in
     words; empty for a grid. systems: each model and hardware that cells ran, defaults or not.
-    leads: the best points of those that count, in the order of a report. interrupted: how far a
-    sweep came that was, such as `3 of 8 cells ended`; empty of a whole one."""
+    quantities: the columns. leads: the best points of those that count, in the order of a report.
+    interrupted: how far a sweep came that was, such as `3 of 8 cells ended`; empty of a whole
+    one."""
 
     command: str
     options: tuple[str, ...]
-    quantities: tuple[SweepQuantity, ...]
+    quantities: tuple[Measure, ...]
     cells: tuple[SweepCell, ...]
     saturation: tuple[SaturationPoint, ...] = ()
     criterion: str = ""

@@ -11,7 +11,6 @@ from .model import Badge, Cell, KeyFigure, Note, Report, Section, Table
 from .sweep_charts import NUM_REQUESTS, RATE, trade_offs
 from .sweep_headline import (
     alike_text,
-    label_of_quantity,
     setting_text,
     told_leads,
     values_text,
@@ -153,7 +152,6 @@ def _key_figures(sweep: SweepTable) -> Iterator[KeyFigure]:
     for lead in sweep.leads:
         if (one := by_name.get(lead.quantity)) is None:
             continue
-        text, _, unit = quantity(lead.value, one.unit).partition(" ")
         best = f"best: {setting_text(lead.settings)}"
         if lead.alike:
             best = f"not told apart: {setting_text(lead.settings)}, "
@@ -161,7 +159,8 @@ def _key_figures(sweep: SweepTable) -> Iterator[KeyFigure]:
         far = ""
         if lead.value and lead.farthest is not None:
             far = f", {ratio_text(lead.farthest / lead.value)}× at worst"
-        yield KeyFigure(label_of_quantity(one), text, unit, f"{best}{far}")
+        text = quantity(lead.value, one.unit)
+        yield KeyFigure.of(one.label, text, f"{best}{far}")
 
 
 def _how_sure(sweep: SweepTable) -> str:
@@ -191,7 +190,7 @@ def best_table(sweep: SweepTable) -> Table | None:
     for lead in sweep.leads:
         if (one := by_name.get(lead.quantity)) is None:
             continue
-        label, shown = label_of_quantity(one), quantity(lead.value, one.unit)
+        label, shown = one.label, quantity(lead.value, one.unit)
         if lead.alike:
             reasons = {other.too_little for other in lead.alike if other.too_little}
             why = f": {'; '.join(sorted(reasons))}" if reasons else ""
@@ -224,7 +223,7 @@ def cells_table(sweep: SweepTable) -> Table:
         one.name: scale_of(one.unit, [cell.values[one.name] for cell in sweep.cells])
         for one in sweep.quantities
     }
-    heads = [_head(label_of_quantity(one), scales[one.name].unit) for one in sweep.quantities]
+    heads = [_head(one.label, scales[one.name].unit) for one in sweep.quantities]
     rows: list[tuple[str | Cell, ...]] = [
         (
             *(cell.settings.get(option, "—") for option in sweep.options),

@@ -218,10 +218,9 @@ def quality_text(found: Mapping[str, Any]) -> str:
 def _distance(
     found: Mapping[str, Any], prefix: str, where: str, how: str
 ) -> list[tuple[str, str, str]]:
-    """KL and agreement, as stored under names with that prefix; a result of before it was measured
-    lacks them."""
-    mean, p99 = found.get(f"{prefix}kl_mean"), found.get(f"{prefix}kl_p99")
-    agreement = found.get(f"{prefix}top1_agreement")
+    """KL and agreement, as stored under names with that prefix."""
+    mean, p99 = found[f"{prefix}kl_mean"], found[f"{prefix}kl_p99"]
+    agreement = found[f"{prefix}top1_agreement"]
     return [
         (f"KL divergence {where}, mean", quantity(mean, "nats"), how),
         (f"KL divergence {where}, p99", quantity(p99, "nats"), "the worst 1 % of these tokens"),

@@ -25,8 +25,8 @@ _EXPECTED = "what 'llmbench ab --out' writes"
 
 
 def as_json(outcome: Outcome, asked: Asked) -> dict[str, Any]:
-    """Everything that was measured, for `--out`. Infinite ends of an interval are null. status:
-    `partial` if the comparison did not come to its end; left_out: trials that count for nothing."""
+    """Everything that was measured, for `--out`. status: `partial` if the comparison did not come
+    to its end; left_out: trials that count for nothing."""
     return {
         "kind": KIND,
         "schema_version": SCHEMA_VERSION,
@@ -61,11 +61,7 @@ def _question(question: Question) -> dict[str, Any]:
 
 
 def _answer(answer: Answer) -> dict[str, Any]:
-    found = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in vars(answer).items()
-        if name != "question"
-    }
+    found = {name: value for name, value in vars(answer).items() if name != "question"}
     return {**_question(answer.question), **found}
 
 

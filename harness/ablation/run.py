@@ -21,6 +21,7 @@ from ...engines.errors import ConfigError
 from ..cells.identity import Identity, place_of
 from ..cells.runner import CellRunner, attempt, store_measured
 from ..run.seeds import seed_of_repeat
+from ..storage.directories import check_only
 from ..storage.store import RESULT_FILE, RunOnDisk, StoreError
 from ..storage.whole_file import writing
 from .design import Cell, Design, NotRun, level_text, refuse_lost_levels
@@ -47,11 +48,6 @@ class Turn:
         """The first repeat is called as its cell; the others are numbered, after a comma, which no
         level has: `delay_factor=0,repeat=2`."""
         return self.cell.name if self.repeat == 1 else f"{self.cell.name},repeat={self.repeat}"
-
-    @property
-    def earlier_directory(self) -> str:
-        """What the directory was called before, which could be another cell's name."""
-        return self.cell.name if self.repeat == 1 else f"{self.cell.name}.{self.repeat}"
 
 
 @dataclass(frozen=True)
@@ -101,21 +97,7 @@ def check_directory(out: Path, design: Design | None) -> None:
     """Allowed: a path that does not exist yet, an empty directory, one that holds an ablation: of
     no other cells than the design has, for its report would lose them; of any, if there is no
     design. Raises StoreError."""
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise StoreError("out", out, "is a file; expected a directory")
-    others = sorted(
-        entry.name
-        for entry in out.iterdir()
-        if entry.name not in (CELLS, *FILES) and not entry.name.startswith(".")
-    )
-    if others:
-        raise StoreError(
-            "out",
-            out,
-            f"holds other files ({others[0]}); expected a new directory or an ablation's",
-        )
+    check_only(out, lambda entry: entry.name in (CELLS, *FILES), "a new directory or an ablation's")
     if design is not None and (out / REPORT).exists():
         _check_report(out, {cell.name for cell in design.cells})
 
@@ -138,10 +120,9 @@ def check_repeats(out: Path, design: Design, repeats: int) -> None:
     numbered: dict[int, str] = {}
     for result in (out / CELLS).glob(f"*/{RESULT_FILE}"):
         directory = result.parent.name
-        for separator in (",repeat=", "."):
-            name, _, number = directory.rpartition(separator)
-            if directory not in names and name in names and number.isdecimal():
-                numbered[int(number)] = directory
+        name, _, number = directory.rpartition(",repeat=")
+        if name in names and number.isdecimal():
+            numbered[int(number)] = directory
     most = max(numbered, default=1)
     if most > repeats:
         raise StoreError(
@@ -175,9 +156,8 @@ def run_cells(checked: Checked, runner: CellRunner, out: Path, watch: Watch) -> 
     A cell for which the device has no memory is not tried again, and the others go on. Raises
     KeyboardInterrupt on Ctrl-C: cells that ended are stored, the one under way is not.
     """
-    names = {cell.name for cell in checked.design.cells}
     places = {
-        turn: place_of(_directory_of(turn, out, names), checked.identities[turn])
+        turn: place_of(out / CELLS / turn.directory, checked.identities[turn])
         for turn in checked.turns
     }
     done = {turn: place.run for turn, place in places.items()}
@@ -211,14 +191,6 @@ def _turns(cells: list[Cell], repeats: int, seed: int) -> tuple[Turn, ...]:
         own = seed_of_repeat(seed, repeat)
         turns.extend(Turn(cells[at], repeat, own) for at in rng.permutation(len(cells)))
     return tuple(turns)
-
-
-def _directory_of(turn: Turn, out: Path, cells: set[str]) -> Path:
-    """Where the run is, or will be: what an ablation stored under an earlier name stays there.
-    cells: names of all."""
-    earlier = turn.earlier_directory
-    stored = earlier not in cells and (out / CELLS / earlier / RESULT_FILE).exists()
-    return out / CELLS / (earlier if stored else turn.directory)
 
 
 def _check_names(design: Design) -> None:

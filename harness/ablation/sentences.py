@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...reports.comparison_tables import ratio_text
-from ...reports.effect_text import effect_text, response_label
+from ...reports.effect_text import effect_text
 from ...reports.format import number, percent, plural, rounded_percent, seconds
 from ...reports.glossary import change_text, setting_text
+from ...reports.measure import response_label
 from .contrasts import Change, Contrast
 from .design import Cell
 from .effects import EffectEstimate

@@ -119,8 +119,8 @@ def ab(
     from ..ab.view import view_of
     from ..comparison.evidence import ERROR_RATE
     from ..options.words import words_of
-    from ..slo import parse_seconds
     from ..storage.json_text import json_text
+    from ..units import parse_seconds
     from .progress import watching
 
     questions = questions_of(max_regression or ["5%"], effect)

@@ -12,7 +12,7 @@ import typer
 from ...engines.quantization.methods import quant_of
 from ...reports.format import rounded_percent
 from ..options.run import with_run_options
-from .console import TerminalConsole, foreign
+from .console import TerminalConsole, foreign, numbers
 from .exits import Exit, say, say_text
 from .output import write_text
 
@@ -107,17 +107,9 @@ _NAME_SHOWN = 70
 
 def _kernels_table(result: CaseResult) -> Table:
     """Of a step the device's time by kernel; the share is of the time that all kernels took."""
-    from rich.table import Table
-
     all_s = sum(one.seconds for one in result.kernels)
-    table = Table(
-        f"{result.case.name}: {1e3 * all_s:.2f} ms on the device",
-        *("ms", "share", "calls", "µs a call"),
-        box=None,
-        pad_edge=False,
-    )
-    for column in table.columns[1:]:
-        column.justify = "right"
+    title = f"{result.case.name}: {1e3 * all_s:.2f} ms on the device"
+    table = numbers(title, "ms", "share", "calls", "µs a call")
     for one in result.kernels[:_KERNELS_SHOWN]:
         table.add_row(
             foreign(one.name[:_NAME_SHOWN]),
@@ -130,8 +122,6 @@ def _kernels_table(result: CaseResult) -> Table:
 
 
 def _print(result: EngineBench) -> None:
-    from rich.table import Table
-
     console, rates = TerminalConsole(), result.rates
     settings = result.settings
     console.print(
@@ -144,10 +134,8 @@ def _print(result: EngineBench) -> None:
         *("tok/s", "median ms", "best ms", "floor ms", "of floor", "bound"),
         *("MB", "GB/s", "GFLOP", "GFLOP/s"),
     )
-    table = Table("step", *columns, box=None, pad_edge=False)
+    table = numbers("step", *columns)
     table.columns[0].no_wrap = True
-    for column in table.columns[1:]:
-        column.justify = "right"
     for one in result.results:
         table.add_row(
             one.case.name,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import TerminalConsole, foreign
+from .console import TerminalConsole, foreign, numbers
 from .exits import say
 from .output import write_text
 
@@ -61,17 +61,11 @@ def calibrate(
 
 
 def _print_errors(made: Calibration) -> None:
-    from rich.table import Table
-
     from ...reports.format import rounded_percent
 
     console = TerminalConsole()
     console.print(f"[bold]{foreign(made.model)}[/] on {foreign(made.machine)}: {made.steps} steps")
-    table = Table(
-        "held-out steps", "steps", "median error", "p90", "bias", box=None, pad_edge=False
-    )
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = numbers("held-out steps", "steps", "median error", "p90", "bias")
     for phase, error in made.errors.items():
         table.add_row(
             phase,

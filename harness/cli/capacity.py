@@ -101,7 +101,8 @@ def capacity(
     Simulated. Every rate is sent the same requests in the same order: only the gaps change.
     """
     from ..simulation.simulated_capacity import prepare_capacity
-    from .capacity_tables import capacity_json, print_capacities
+    from .capacity_json import capacity_json
+    from .capacity_tables import print_capacities
     from .progress import watching
 
     refuse_overwrite(context)

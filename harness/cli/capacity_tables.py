@@ -1,12 +1,9 @@
-"""What a terminal, or a script, is told of capacities."""
+"""What a terminal is told of capacities."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
 from rich.table import Table
 
@@ -21,7 +18,7 @@ from ..simulation.capacity_goal import CapacityGoal
 from ..simulation.capacity_order import Order
 from ..simulation.simulated_capacity import EngineCapacity
 from ..stats.proportion import fewest_to_show
-from .console import TerminalConsole, foreign
+from .console import TerminalConsole, foreign, numbers
 
 # Of arrivals that last fewer mean lives than this, many meet an engine that is filling up.
 BURST_LIVES = 10.0
@@ -168,7 +165,7 @@ def rate(trial: Tried, of: Arriving) -> str:
 
 
 def _trials(search: Search, of: Arriving) -> Table:
-    table = _table("rate", "kept the SLO", "")
+    table = numbers("rate", "kept the SLO", "")
     for trial in search.trials:
         holds = trial.attained >= search.target
         mark = "[green]holds[/]" if holds else "[red]does not hold[/]"
@@ -179,7 +176,7 @@ def _trials(search: Search, of: Arriving) -> Table:
 def _compared(found: Sequence[EngineCapacity]) -> Table:
     """A column an engine: 80 of a terminal's have room for four."""
     results = [one.run.result if one.run else None for one in found]
-    table = _table("", *(foreign(one.config.label) for one in found))
+    table = numbers("", *(foreign(one.config.label) for one in found))
     # All are sent the same workload.
     of = found[0].arriving
     table.add_row(f"capacity, {of}/s", *map(_capacity_text, found))
@@ -222,70 +219,3 @@ def _kv_peak(result: Result) -> float:
 
 def _binds(one: EngineCapacity) -> str:
     return " and ".join(one.binds) or ("refusals" if one.refused else "nothing")
-
-
-def capacity_json(
-    found: Sequence[EngineCapacity], goal: CapacityGoal, ordered: Sequence[Order] = ()
-) -> str:
-    """One object; a rate of null is all requests at once, or in an interval no limit."""
-    return json.dumps(
-        {
-            "slo_s": dict(goal.slo_s),
-            "attainment": goal.attainment,
-            "rate_tolerance": goal.rate_tolerance,
-            "engines": [_engine(one) for one in found],
-            "orders": [{**_finite(asdict(one)), "is_noise": one.is_noise} for one in ordered],
-        },
-        indent=2,
-        allow_nan=False,
-    )
-
-
-def _engine(one: EngineCapacity) -> Mapping[str, Any]:
-    search = one.search
-    return {
-        "engine": one.config.engine.engine,
-        "label": one.config.label,
-        "outcome": search.outcome,
-        "rates_of": one.arriving,
-        "requests_per_session": one.per_session,
-        "capacity_per_s": _or_none(one.capacity_per_s),
-        "capacity_requests_per_s": _or_none(one.requests_per_s),
-        "interval_95_per_s": [_or_none(end) for end in one.interval_per_s],
-        "judged": one.judged,
-        "effective": one.effective,
-        "holds": _trial(search.holds),
-        "fails": _trial(search.fails),
-        "trials": [_trial(trial) for trial in search.trials],
-        "exceptions": [_trial(trial) for trial in search.exceptions],
-        "binds": list(one.binds),
-        "limits": [_finite(asdict(limit)) for limit in one.limits],
-        "refused": one.refused or None,
-        "notes": notes(one),
-        "adjustments": one.adjustments,
-        "simulation_error": one.error,
-        "at_capacity": one.run.result.model_dump(mode="json") if one.run else None,
-    }
-
-
-def _or_none(rate_per_s: float) -> float | None:
-    return rate_per_s if math.isfinite(rate_per_s) else None
-
-
-def _trial(trial: Tried | None) -> Mapping[str, Any] | None:
-    return None if trial is None else _finite(asdict(trial))
-
-
-def _finite(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """JSON has neither infinity nor NaN."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in values.items()
-    }
-
-
-def _table(*titles: str) -> Table:
-    table = Table(*titles, box=None, pad_edge=False)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    return table

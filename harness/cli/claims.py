@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..options.run import is_typed, refused
-from .console import TerminalConsole, foreign
+from .console import STYLES, TerminalConsole, foreign
 from .earlier import Overwrite, check_claims, refuse_overwrite
 from .exits import say
 from .figures import Figures, draw
@@ -28,7 +28,6 @@ EPILOG = "\n\n".join(
         "llmbench claims kv-waste sub-100-ms --simulated   [dim]these two, measuring nothing[/]",
     )
 )
-_STYLE = {"good": "green", "bad": "red", "caution": "yellow"}
 _MARKS = {True: "[green]✓[/]", False: "[red]✕[/]", None: "[dim]?[/]"}
 
 
@@ -103,7 +102,7 @@ def _print(claim: Claim) -> None:
 
     console = TerminalConsole()
     word, tone = VERDICTS[claim.verdict]
-    console.print(f"[bold]“{foreign(claim.says)}”[/]  [{_STYLE.get(tone, 'dim')}]{word}[/]")
+    console.print(f"[bold]“{foreign(claim.says)}”[/]  [{STYLES[tone]}]{word}[/]")
     for one in claim.evidence:
         how = "simulated" if one.simulated else "measured"
         console.print(f"{_MARKS[one.held]} {foreign(one.found)}")

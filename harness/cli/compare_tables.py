@@ -12,7 +12,6 @@ from rich.table import Table
 from ...reports.comparison_tables import (
     interval_ends,
     level_text,
-    row_label,
     row_labels,
     row_scales,
     times_text,
@@ -146,7 +145,7 @@ def _metrics(comparison: Comparison, layout: _Layout, others: Sequence[int]) -> 
 
 def _unit(row: MetricComparison, scale: Scale) -> str:
     """Nothing where the name says it: preemptions."""
-    return "" if scale.unit == row_label(row).lower() else scale.unit
+    return "" if scale.unit == row.label.lower() else scale.unit
 
 
 def _ratio(ratio: Ratio | None, *, words: bool) -> Iterator[str]:

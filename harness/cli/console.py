@@ -6,12 +6,25 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable
-from typing import IO, Any
+from collections.abc import Collection, Iterable
+from typing import IO, TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.segment import Segment
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ...reports.model import Tone
+
+STYLES: dict[Tone, str] = {
+    "plain": "",
+    "good": "green",
+    "caution": "yellow",
+    "bad": "red",
+    "quiet": "dim",
+}
 
 # C0 and C1, where escape sequences begin (ECMA-48, section 5.2 and 5.3); marks that turn the
 # direction of text around; line and paragraph separators; halves of a pair, as Python has them for
@@ -63,6 +76,18 @@ class TerminalConsole(Console):
         for one in super().render(renderable, options):
             # Rich's own, which moves the cursor of a progress bar, is no text.
             yield one if one.control else Segment(_printable_lines(one.text), one.style)
+
+
+def numbers(*titles: str, words: Collection[str] = ()) -> Table:
+    """A table without lines whose columns, but for the first, are of numbers. words: titles of
+    others that are not."""
+    from rich.table import Table
+
+    table = Table(*titles, box=None, pad_edge=False)
+    for title, column in list(zip(titles, table.columns, strict=True))[1:]:
+        if title not in words:
+            column.justify = "right"
+    return table
 
 
 def _printable_lines(text: str) -> str:

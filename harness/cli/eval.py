@@ -9,7 +9,7 @@ import typer
 
 from ...engines.quantization.methods import quant_of
 from ..options.run import with_run_options
-from .console import TerminalConsole, foreign
+from .console import TerminalConsole, foreign, numbers
 from .exits import say
 from .output import AsJson, Quiet, write_text
 
@@ -97,8 +97,6 @@ def eval_(
 
 
 def _print(result: Evaluation) -> None:
-    from rich.table import Table
-
     console = TerminalConsole()
     settings = result.settings
     console.print(
@@ -106,9 +104,7 @@ def _print(result: Evaluation) -> None:
         f"quant {quant_of(settings)}, "
         f"{settings['dtype']} on {settings['device']}; lm-eval {result.lm_eval}"
     )
-    table = Table("task", "metric", "score", "± stderr", "documents", box=None, pad_edge=False)
-    for column in table.columns[2:]:
-        column.justify = "right"
+    table = numbers("task", "metric", "score", "± stderr", "documents", words=("metric",))
     for one in result.scores:
         error = "" if one.stderr is None else f"{one.stderr:.4f}"
         table.add_row(

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from rich.table import Table
-
 from ...reports.claims_model import VERDICTS
 from ...reports.format import number, percent, quantity
 from ...reports.frontier_model import Frontier, FrontierMethod
 from ...reports.frontier_report import frontier_report
-from .console import TerminalConsole, foreign
-
-_STYLE = {"good": "green", "bad": "red", "caution": "yellow"}
+from .console import STYLES, TerminalConsole, foreign, numbers
 
 
 def print_frontier(frontier: Frontier) -> None:
     """A row a method; then the sentences that a report begins with."""
     console = TerminalConsole()
     columns = ("tok/s", "", "weights", "", "KL", "same token", "perplexity", "")
-    table = Table("method", *columns, "frontier", box=None, pad_edge=False)
-    for column in table.columns[1:-1]:
-        column.justify = "right"
+    table = numbers("method", *columns, "frontier", words=("frontier",))
     for one in frontier.methods:
         table.add_row(*map(foreign, _row(one)))
     console.print(table)
@@ -31,8 +25,7 @@ def print_frontier(frontier: Frontier) -> None:
     for claim in frontier.claims:
         word, tone = VERDICTS[claim.verdict]
         console.print(
-            f"“{foreign(claim.named)}”: [{_STYLE.get(tone, 'dim')}]{word}[/]. "
-            f"{foreign(claim.evidence)}"
+            f"“{foreign(claim.named)}”: [{STYLES[tone]}]{word}[/]. {foreign(claim.evidence)}"
         )
     for note in frontier.notes:
         console.print(f"[yellow]note[/] {foreign(note)}")

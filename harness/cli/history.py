@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import TerminalConsole, foreign
+from .console import TerminalConsole, foreign, numbers
 from .exits import say
 from .figures import Figures, draw
 from .output import AsJson, write_texts
@@ -125,20 +125,16 @@ def _print(told: History) -> None:
 
 
 def _print_series(series: Series) -> None:
-    from rich.table import Table
-
     from ...reports.format import scale_of
-    from ...reports.history_text import judged_or_all, span_text, trend_label
+    from ...reports.history_text import judged_or_all, span_text
 
     console = TerminalConsole()
-    table = Table("", "", "first", "last", "steps", box=None, pad_edge=False)
-    for column in table.columns[2:4]:
-        column.justify = "right"
+    table = numbers("", "", "first", "last", "steps", words=("", "steps"))
     for trend in series.trends:
         known = judged_or_all(trend)
         scale = scale_of(trend.unit, known)
         table.add_row(
-            foreign(trend_label(trend)),
+            foreign(trend.label),
             sparkline(_judged(trend)),
             scale.quantity(known[0]),
             scale.quantity(known[-1]),

@@ -83,7 +83,7 @@ def mock_server(
     from ...engines.errors import ConfigError
     from ..mock.rule import Rule, find_counting, find_fault
     from ..mock.server import MockServer
-    from ..slo import parse_seconds
+    from ..units import parse_seconds
 
     faults = {}
     for text in fault or ():
@@ -137,6 +137,6 @@ def _certified(path: Path) -> ssl.SSLContext:
 
 def _seconds(field: str, text: str) -> float:
     """A time, as `parse_seconds` takes it, or 0."""
-    from ..slo import parse_seconds
+    from ..units import parse_seconds
 
     return 0.0 if text.strip() in ("0", "0s", "0ms") else parse_seconds(field, text)

@@ -69,11 +69,10 @@ def write_texts(directory: Path, texts: Mapping[str, str]) -> None:
 
     Raises StoreError for `out`.
     """
-    from ..errors import StoreError
+    from ..storage.directories import check_directory
     from ..storage.whole_file import write_whole, writing
 
-    if directory.exists() and not directory.is_dir():
-        raise StoreError("out", directory, "is a file; expected a directory")
+    check_directory(directory)
     with writing("out", directory):
         directory.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
@@ -91,15 +90,18 @@ def write_text(path: Path, text: str, *, field: str = "out") -> None:
 
 def write_ab(ab: Ab, page: Path | None, figures: Path | None) -> None:
     """The report of a comparison by turns, as far as it is asked for. Raises StoreError."""
-    if page is not None:
-        from ...reports.html import render_ab
+    if page is None and figures is None:
+        return
+    from ...reports.ab_report import ab_report
 
-        write_text(page, render_ab(ab), field="html")
+    report = ab_report(ab)
+    if page is not None:
+        from ...reports.html.page import render
+
+        write_text(page, render(report), field="html")
         say(f"[bold]report[/]  {foreign(_shown(page))}")
     if figures is not None:
-        from ...reports.ab_report import ab_report
-
-        draw(ab_report(ab), figures)
+        draw(report, figures)
 
 
 def _print_summary(measured: Measured, directory: Path) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from ...reports.format import Scale, addends, count, percent, quantity, scale_of
+from ...reports.format import Scale, count, percent, quantity
+from ...reports.latency_parts import ROUNDING_S, quantities
 from ..attribution.explain import RequestParts, SlowestParts
 from ..result import Attribution, Band, Parts, SlowToken
 from .console import TerminalConsole, foreign
@@ -23,8 +24,6 @@ PARTS = {
     "residual_s": "residual",
 }
 BANDS = {"mean": "mean", "p50": "around p50", "p99": "slowest 1 %", "slow": "slow"}
-# Less is rounding.
-_ROUNDING_S = 1e-9
 
 
 @dataclass(frozen=True)
@@ -34,17 +33,6 @@ class _Row:
     name: str
     parts: Parts
     beside: str = ""
-
-    @property
-    def shown(self) -> list[str]:
-        """What was measured and its parts in one unit, so that they can be compared by eye."""
-        total_s = self.parts.total_s
-        scale = scale_of("s", [total_s])
-        whole, *parts = (
-            scale.factor * s if abs(s) > _ROUNDING_S else 0.0
-            for s in (total_s, *(getattr(self.parts, name) for name in PARTS))
-        )
-        return [scale.quantity(total_s), *addends(whole, parts)]
 
 
 def print_attribution(found: Attribution) -> None:
@@ -135,7 +123,7 @@ def _print(console: TerminalConsole, titles: tuple[str, str], rows: Sequence[_Ro
 
 
 def _has(parts: Parts, name: str) -> bool:
-    return abs(getattr(parts, name)) > _ROUNDING_S
+    return abs(getattr(parts, name)) > ROUNDING_S
 
 
 def _table(titles: tuple[str, str], rows: Sequence[_Row], parts: Mapping[str, str]) -> Table:
@@ -148,7 +136,7 @@ def _table(titles: tuple[str, str], rows: Sequence[_Row], parts: Mapping[str, st
     for head in heads:
         table.add_column(_last_line(f"[dim]{head}[/]"), justify="right", no_wrap=True)
     for row in rows:
-        measured, *each = row.shown
+        measured, *each = quantities(row.parts.model_dump())
         table.add_row(
             foreign(row.name),
             *((f"[dim]{row.beside}[/]",) if has_beside else ()),

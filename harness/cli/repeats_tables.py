@@ -8,11 +8,10 @@ from ...reports.format import Scale, percent, scale_of
 from ...reports.repeats_model import PooledQuantity, RepeatsTable
 from ...reports.repeats_report import (
     interval_text,
-    label_of_quantity,
     repeats_report,
     spread_share,
 )
-from .console import TerminalConsole, foreign
+from .console import TerminalConsole, foreign, numbers
 
 # More columns than this are in the report.
 _MOST_RUNS = 5
@@ -42,13 +41,11 @@ def _quantities(repeats: RepeatsTable) -> Table:
     shown = repeats.runs if len(repeats.runs) <= _MOST_RUNS else ()
     heads = [run.name if not run.failure else f"({run.name})" for run in shown]
     level = f"{percent(repeats.confidence)} interval"
-    table = Table("metric", *heads, "mean", level, "runs ±", box=None, pad_edge=False)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = numbers("metric", *heads, "mean", level, "runs ±")
     for one in repeats.quantities:
         scale = _scale(one, repeats)
         table.add_row(
-            foreign(label_of_quantity(one)),
+            foreign(one.label),
             *(scale.number(run.values[one.name]) for run in shown),
             scale.quantity(one.mean),
             foreign(interval_text(one, scale)),

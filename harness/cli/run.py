@@ -13,12 +13,12 @@ import typer
 
 from ..options.engine import check_group_size, engine_options
 from ..options.run import is_typed, parameters_of, refused, with_run_options
+from ..options.server import ServerAsked, server_options, with_server_options
 from .earlier import Overwrite, check_run, refuse_overwrite
 from .exits import Exit, say_error
 from .figures import Figures
 from .output import AsJson, Out, Quiet, default_directory, directory_name, finish
 from .repeats import RepeatsAsked, check_repeats, run_repeated
-from .target_options import ServerAsked, server_options, with_server_options
 
 if TYPE_CHECKING:
     from ..client.prepare import ServerRunConfig

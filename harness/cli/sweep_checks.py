@@ -12,8 +12,8 @@ import typer
 from ...engines.errors import ConfigError
 from ..options.machine import machine_of
 from ..options.run import parameters_of, run_config, run_parameters
+from ..options.server import server_options
 from ..options.unconverted import USAGE_ERROR, usage_problem
-from .target_options import server_options
 
 if TYPE_CHECKING:
     from ..config import RunConfig

@@ -9,11 +9,11 @@ from rich.cells import cell_len
 from rich.table import Table
 
 from ...reports.model import Table as Shown
+from ...reports.model import Tone
 from ...reports.sweep_model import SweepTable
 from ...reports.sweep_report import best_table, cells_table, sweep_report, systems_text
-from .console import TerminalConsole, foreign, printable
+from .console import STYLES, TerminalConsole, foreign, printable
 
-_STYLES = {"caution": "yellow", "quiet": "dim"}
 _GAP = "  "
 # A heading is broken here, where headings of one line do not fit.
 _HEAD_WIDTH = 12
@@ -93,5 +93,5 @@ def _table(shown: Shown, heads: Sequence[Sequence[str]], places: Sequence[int]) 
     return table
 
 
-def _styled(text: str, tone: str) -> str:
-    return f"[{_STYLES[tone]}]{foreign(text)}[/]" if tone in _STYLES else foreign(text)
+def _styled(text: str, tone: Tone) -> str:
+    return f"[{STYLES[tone]}]{foreign(text)}[/]" if STYLES[tone] else foreign(text)

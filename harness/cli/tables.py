@@ -11,24 +11,16 @@ from ...reports.ablation_tables import effects_table, left_out_table
 from ...reports.format import quantity, scale_of_typical
 from ...reports.metric_tables import NOT_SHOWN
 from ...reports.model import Table as ReportTable
-from ...reports.model import Tone
 from ...reports.tails import not_carried
 from ..comparison.enough import SHORTEST_RUN_S
 from ..result import Result
-from .console import TerminalConsole, foreign
+from .console import STYLES, TerminalConsole, foreign, numbers
 
 LATENCIES = ("ttft", "tpot", "itl", "icl", "e2el", "queue")
 RATES = ("output_throughput", "total_throughput", "request_throughput", "goodput")
 MACHINE_USE = ("mfu", "mbu", "energy_per_token", "cost_per_million_tokens")
 _SHORT = {"energy_per_token": "energy", "cost_per_million_tokens": "cost"}
 STATS = ("mean", "p50", "p90", "p99", "max")
-_STYLES: dict[Tone, str] = {
-    "plain": "",
-    "good": "green",
-    "caution": "yellow",
-    "bad": "red",
-    "quiet": "dim",
-}
 
 
 def print_run(result: Result) -> None:
@@ -121,9 +113,7 @@ def _asked(result: Result) -> str:
 
 
 def _latencies(result: Result) -> Table:
-    table = Table("latency", *(f"[dim]{stat}[/]" for stat in STATS), box=None, pad_edge=False)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = numbers("latency", *(f"[dim]{stat}[/]" for stat in STATS))
     for name in LATENCIES:
         # One row for both where they are the same.
         if (metric := result.metrics.get(name)) and not (name == "icl" and result.has_token_chunks):
@@ -212,5 +202,5 @@ def _plain(table: ReportTable) -> Table:
     """A table of a report on a terminal."""
     shown = Table(*(foreign(column.title) for column in table.columns), box=None, pad_edge=False)
     for row in table.rows:
-        shown.add_row(*(Text(cell.text, style=_STYLES[cell.tone]) for cell in row))
+        shown.add_row(*(Text(cell.text, style=STYLES[cell.tone]) for cell in row))
     return shown

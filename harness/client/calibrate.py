@@ -26,6 +26,7 @@ from ..mock.process import in_process, take_log
 from ..mock.rule import Rule
 from ..run.planning import asked_of
 from ..run.record import RequestRecord, RequestStatus
+from ..stats.percentiles import percentiles
 from .addresses import resolve
 from .bodies import fixed_fields
 from .calibration import CalibratedLoad, ClientCalibration, Load, load_of
@@ -179,9 +180,10 @@ def errors_of(records: Sequence[RequestRecord], truths: Mapping[str, Truth]) -> 
 
 def _summary(errors: Floats) -> dict[str, float]:
     sizes = np.abs(errors) if len(errors) else np.zeros(1)
+    p50_s, p99_s = percentiles(sizes, (50, 99))
     return {
-        "p50_s": float(np.percentile(sizes, 50)),
-        "p99_s": float(np.percentile(sizes, 99)),
+        "p50_s": p50_s,
+        "p99_s": p99_s,
         "bias_s": float(errors.mean()) if len(errors) else 0.0,
     }
 

@@ -62,8 +62,8 @@ def assess_replies(
     in_flight_s: float | None,
     *,
     interrupted: bool,
-    failure: str = "",
-    throttled: Throttled | None = None,
+    failure: str,
+    throttled: Throttled,
 ) -> Validity:
     """Every check. in_flight_s: requests on their way, as counted beside the records, times the
     seconds they were; None where they were counted too seldom. throttled: the client's machine,
@@ -86,7 +86,7 @@ def assess_replies(
         *check_paces(requests, client),
         check_rate(requests, [0.0] * len(requests), on_schedule=plan.sends_on_schedule),
         check_in_flight(requests, in_flight_s),
-        *(() if throttled is None else (check_throttling(throttled, duration_s),)),
+        check_throttling(throttled, duration_s),
         check_steady(window, requests, open_loop=plan.open_loop),
         check_tail(requests),
     )

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from ...engines.errors import ConfigError, unknown_name
 from ..storage.json_text import not_finite
+from ..units import parse_seconds
 from .headers import from_environment
 from .servers import AUTO, SERVER_NAMES
 from .tls import SYSTEM_TRUST, Trust
@@ -213,6 +214,20 @@ class ClientConfig:
             **({} if key is None else {"Authorization": f"Bearer {key}"}),
             **{name: from_environment("header", one) for name, one in self.headers_env.items()},
         }
+
+
+def parse_timeouts(text: str | None) -> Timeouts:
+    """Limits from `first-token:30s,chunk:5s`; what is not named has its default. Raises
+    ConfigError for `timeout`."""
+    known = {"connect": "connect_s", "first-token": "first_token_s", "chunk": "chunk_s"}
+    known["total"] = "total_s"
+    limits: dict[str, float] = {}
+    for part in text.split(",") if text else ():
+        name, _, limit = part.strip().partition(":")
+        if name not in known:
+            raise unknown_name("timeout", name, known)
+        limits[known[name]] = parse_seconds("timeout", limit.strip())
+    return Timeouts(**limits)
 
 
 def parse_extra(texts: Sequence[str]) -> dict[str, Any]:

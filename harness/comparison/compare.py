@@ -73,7 +73,7 @@ def compare(
     if refused and not allow_invalid:
         run, reasons = refused[0]
         raise InvalidRun(f"{run.directory}: not valid, so not comparable: {reasons[0]}")
-    names = run_names(runs)
+    names = names_of([run.directory for run in runs])
     repeated = repeated_runs(names, [run.result.run_id for run in runs])
     different = [each for each in zip(names, runs, strict=True) if each[0] not in repeated]
     observed = [Observed(run, name) for run, name in zip(runs, names, strict=True)]
@@ -143,14 +143,10 @@ def repeated_runs(names: Sequence[str], ids: Sequence[Hashable]) -> dict[str, st
     }
 
 
-def run_names(runs: Sequence[StoredRun]) -> tuple[str, ...]:
-    """What each run is called beside the others."""
-    return names_of([run.directory for run in runs])
-
-
 def names_of(directories: Sequence[Path]) -> tuple[str, ...]:
-    """The last part of each path, and as many before it as tell two apart; a path that is given
-    again is numbered, for every run has a name of its own."""
+    """What each run is called beside the others: the last part of each path, and as many before it
+    as tell two apart; a path that is given again is numbered, for every run has a name of its
+    own."""
     different = list(dict.fromkeys(directories))
     names = {path: path.name for path in different}
     for parts in range(2, max((len(path.parts) for path in different), default=0) + 1):

@@ -7,11 +7,12 @@ token takes of either (`cost.output`).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 from ...engines.errors import unknown_name
-from ...reports.effect_text import response_label
+from ...reports.measure import GROUPS, Measure
 from ...reports.tails import not_carried
 from ..metrics import (
     LATENCIES,
@@ -25,7 +26,6 @@ from ..metrics import (
     rate_metrics,
     step_metrics,
 )
-from ..metrics.base import Better
 from ..metrics.counters import DIRECTIONS
 from ..result import Result
 from ..stats.summary import PERCENTILES
@@ -36,7 +36,7 @@ _SHORT = {"cost": CostPerMillionTokens.id, "energy": EnergyPerToken.id}
 
 
 @dataclass(frozen=True)
-class Quantity:
+class Quantity(Measure):
     """One number of a result.
 
     kind: `sampled` comes from many requests or moments, so a comparison has an interval;
@@ -45,20 +45,7 @@ class Quantity:
     exactly over the same tokens, and is as sure as they are many: see `text_quality.py`.
     """
 
-    id: str
-    stat: str
-    unit: str
-    better: Better
     kind: Kind
-
-    @property
-    def name(self) -> str:
-        return f"{self.id}.{self.stat}"
-
-    @property
-    def label(self) -> str:
-        """As reports call it: `TTFT p99`."""
-        return response_label(self.id, self.stat)
 
     @property
     def sampled(self) -> bool:
@@ -76,11 +63,15 @@ class Quantity:
 
     def value(self, result: Result) -> float | None:
         """The number in a result; None where the result does not have it."""
-        if self.id in ("kv", "counters", "memory", "quality"):
+        if self.id in GROUPS:
             value = getattr(getattr(result, self.id), self.stat, None)
             return None if value is None else float(value)
         metric = result.metrics.get(self.id)
         return None if metric is None else metric.stats.get(self.stat)
+
+    def finite(self, result: Result) -> float | None:
+        """`value`, where it is one that can be shown and averaged."""
+        return finite_or_none(self.value(result))
 
     def is_carried(self, result: Result) -> bool:
         """False of a percentile that the result has of too few samples for one to lie beyond it: a
@@ -90,6 +81,10 @@ class Quantity:
             return True
         samples = int(metric.stats.get("count", result.counters.requests_ok))
         return self.stat not in not_carried(samples)
+
+
+def finite_or_none(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value
 
 
 def find_quantity(field: str, name: str) -> Quantity:

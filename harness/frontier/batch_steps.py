@@ -8,7 +8,6 @@ on from there.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..bench.bench_engine import EngineBench, bench_by_turns, cases
 from ..bench.cases import CONTEXT_TOKENS, DECODE_STEPS, Case
-from ..storage.store import StoreError
-from ..storage.whole_file import write_whole, writing
+from ..storage.json_text import as_json
+from . import kept
 
 if TYPE_CHECKING:
     from ..config import RunConfig
@@ -88,23 +87,24 @@ def steps_settings(
     by_method: Mapping[str, RunConfig], model_revision: str, batches: Sequence[int]
 ) -> dict[str, Any]:
     """What decides the numbers, as JSON."""
-    settings = {
-        "model_revision": model_revision,
-        "batches": list(batches),
-        "context_tokens": CONTEXT_TOKENS,
-        "decode_steps": DECODE_STEPS,
-        "prompt_tokens": PROMPT_TOKENS,
-        "methods": {
-            method: {
-                "model": one.model,
-                "engine": asdict(one.engine),
-                "seed": one.seed,
-                "threads": one.threads,
-            }
-            for method, one in by_method.items()
-        },
-    }
-    return json.loads(json.dumps(settings, default=str))
+    return as_json(
+        {
+            "model_revision": model_revision,
+            "batches": list(batches),
+            "context_tokens": CONTEXT_TOKENS,
+            "decode_steps": DECODE_STEPS,
+            "prompt_tokens": PROMPT_TOKENS,
+            "methods": {
+                method: {
+                    "model": one.model,
+                    "engine": asdict(one.engine),
+                    "seed": one.seed,
+                    "threads": one.threads,
+                }
+                for method, one in by_method.items()
+            },
+        }
+    )
 
 
 def measure_steps(
@@ -135,7 +135,7 @@ def measure_steps(
             report=lambda text, title=title: watch.stage(f"{title}, {text}"),
         )
         steps = BatchSteps(steps.settings, (*steps.passes, pass_of(method, measured)))
-        _store(out, steps)
+        kept.write(out / STEPS_FILE, SCHEMA_VERSION, asdict(steps))
     return steps
 
 
@@ -161,28 +161,15 @@ def pass_of(method: str, measured: EngineBench) -> StepsPass:
 
 def load_steps(out: Path, settings: Mapping[str, Any]) -> BatchSteps | None:
     """The stored passes, or none yet; None where it is of other settings. Raises StoreError."""
-    path = out / STEPS_FILE
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["settings"] != settings or data["schema_version"] != SCHEMA_VERSION:
-            return None
-        return BatchSteps(settings, tuple(_pass_from(one) for one in data["passes"]))
-    except FileNotFoundError:
+    stored = kept.read(out / STEPS_FILE, SCHEMA_VERSION, _steps_from, again="measure")
+    if stored is None:
         return BatchSteps(settings)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        problem = f"cannot be read ({' '.join(str(error).split())}); remove it to measure again"
-        raise StoreError("out", path, problem) from error
+    return stored if stored.settings == settings else None
+
+
+def _steps_from(data: Mapping[str, Any]) -> BatchSteps:
+    return BatchSteps(data["settings"], tuple(_pass_from(one) for one in data["passes"]))
 
 
 def _pass_from(data: Mapping[str, Any]) -> StepsPass:
     return StepsPass(**{**data, "steps": tuple(StepTime(**step) for step in data["steps"])})
-
-
-def _store(out: Path, steps: BatchSteps) -> None:
-    """Whole or not at all."""
-    path = out / STEPS_FILE
-    with writing("out", path):
-        text = json.dumps(
-            {"schema_version": SCHEMA_VERSION, **asdict(steps)}, indent=1, allow_nan=False
-        )
-        write_whole(path, text)

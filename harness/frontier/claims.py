@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from ...reports.claims_model import verdict_of
-from ...reports.format import number, percent
+from ...reports.format import as_sentence, number, percent
 from ...reports.frontier_model import (
     KL,
     PERPLEXITY,
@@ -72,7 +72,7 @@ def doubles(
     return FrontierClaim(
         "INT4 weights double throughput",
         verdict_of([held for held, _ in parts]),
-        _sentence(_evidence(parts) or "no speed was measured beside the unquantised model"),
+        as_sentence(_evidence(parts) or "no speed was measured beside the unquantised model"),
         method.name,
     )
 
@@ -95,7 +95,7 @@ def is_free(method: FrontierMethod, plain: FrontierMethod) -> FrontierClaim:
     return FrontierClaim(
         "FP8 is free",
         verdict_of([held for held, _ in parts]) if len(parts) == 2 else "undecided",
-        _sentence(_evidence(parts) or "neither quality nor speed was measured"),
+        as_sentence(_evidence(parts) or "neither quality nor speed was measured"),
         method.name,
     )
 
@@ -120,7 +120,7 @@ def beats(one: FrontierMethod, other: FrontierMethod, ratios: Mapping[str, Ratio
     return FrontierClaim(
         f"{one.name.upper()} beats {other.name.upper()}",
         verdict_of(held),
-        _sentence("; ".join(said) or "no quality was measured"),
+        as_sentence("; ".join(said) or "no quality was measured"),
     )
 
 
@@ -233,7 +233,3 @@ def _evidence(parts: Sequence[tuple[bool | None, str]]) -> str:
 
 def _word(held: bool | None) -> str:
     return {True: "confirmed", False: "refuted", None: "not decided"}[held]
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."

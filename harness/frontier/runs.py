@@ -15,7 +15,8 @@ from ...engines.errors import ConfigError
 from ..cells.identity import Identity, place_of
 from ..cells.real import RealCells
 from ..cells.runner import CellRunner, attempt, store_measured
-from ..storage.store import RESULT_FILE, RunOnDisk, StoreError
+from ..storage.directories import check_only
+from ..storage.store import RESULT_FILE, RunOnDisk
 from .batch_steps import STEPS_FILE
 from .scores import TASKS_FILE
 
@@ -61,19 +62,11 @@ def check_methods(methods: Sequence[str], settings: RunConfig, watch: Watch) -> 
 def check_directory(out: Path, methods: Sequence[str]) -> None:
     """Allowed: a path that does not exist yet, an empty directory, one that holds the runs of these
     methods or more of them. Raises StoreError."""
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise StoreError("out", out, "is a file; expected a directory")
-    for entry in sorted(out.iterdir()):
-        ours = entry.name in (*methods, *FILES) or (entry / RESULT_FILE).is_file()
-        if not ours and not entry.name.startswith("."):
-            raise StoreError(
-                "out",
-                out,
-                f"holds other files ({entry.name}); expected a new directory, or one that holds "
-                "the runs of these methods",
-            )
+    check_only(
+        out,
+        lambda entry: entry.name in (*methods, *FILES) or (entry / RESULT_FILE).is_file(),
+        "a new directory, or one that holds the runs of these methods",
+    )
 
 
 def run_methods(checked: CheckedMethods, out: Path, watch: Watch) -> tuple[MethodRun, ...]:

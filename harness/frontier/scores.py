@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..storage.store import StoreError
-from ..storage.whole_file import write_whole, writing
+from ..storage.json_text import as_json
 from ..tasks.evaluate import Score, evaluate, find_tasks
+from . import kept
 
 if TYPE_CHECKING:
     from ..config import RunConfig
@@ -44,20 +43,21 @@ def run_tasks(
     Raises StoreError where stored scores cannot be read; scores of other settings are replaced one
     by one.
     """
-    stored = _load(out)
+    path = out / TASKS_FILE
+    stored = kept.read(path, SCHEMA_VERSION, _scores_from, again="score") or {}
     found: dict[str, tuple[Score, ...]] = {}
     for method, settings in by_method.items():
         identity = _identity(asked, settings)
-        kept = stored.get(method)
-        if kept is None or kept["settings"] != identity:
+        one = stored.get(method)
+        if one is None or one["settings"] != identity:
             tasks = find_tasks(
                 asked.names, settings.load.corpus, seed=settings.seed, limit=asked.limit
             )
             result = evaluate(settings, tasks, lambda text, m=method: report(f"tasks: {m}, {text}"))
-            kept = {"settings": identity, "scores": [asdict(one) for one in result.scores]}
-            stored[method] = kept
-            _store(out, stored)
-        found[method] = tuple(Score(**one) for one in kept["scores"])
+            one = {"settings": identity, "scores": [asdict(score) for score in result.scores]}
+            stored[method] = one
+            kept.write(path, SCHEMA_VERSION, {"methods": stored})
+        found[method] = tuple(Score(**score) for score in one["scores"])
     return found
 
 
@@ -65,39 +65,20 @@ def _identity(asked: AskedTasks, settings: RunConfig) -> dict[str, Any]:
     """What decides the scores, as JSON; a file counts by what is in it."""
     files = [name.strip() for name in asked.names.split(",") if Path(name.strip()).is_file()]
     corpus = settings.load.corpus
-    identity = {
-        **asdict(asked),
-        "model": settings.model,
-        "engine": asdict(settings.engine),
-        "seed": settings.seed,
-        "files": {name: sha256(Path(name).read_bytes()).hexdigest() for name in files},
-        "corpus": sha256(corpus.read_bytes()).hexdigest() if corpus else None,
-    }
-    return json.loads(json.dumps(identity, default=str))
-
-
-def _load(out: Path) -> dict[str, Any]:
-    path = out / TASKS_FILE
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["schema_version"] != SCHEMA_VERSION:
-            raise ValueError(f"schema_version {data['schema_version']!r}")
-        return {
-            method: {"settings": one["settings"], "scores": list(one["scores"])}
-            for method, one in data["methods"].items()
+    return as_json(
+        {
+            **asdict(asked),
+            "model": settings.model,
+            "engine": asdict(settings.engine),
+            "seed": settings.seed,
+            "files": {name: sha256(Path(name).read_bytes()).hexdigest() for name in files},
+            "corpus": sha256(corpus.read_bytes()).hexdigest() if corpus else None,
         }
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        problem = f"cannot be read ({' '.join(str(error).split())}); remove it to score again"
-        raise StoreError("out", path, problem) from error
+    )
 
 
-def _store(out: Path, methods: Mapping[str, Any]) -> None:
-    """Whole or not at all."""
-    path = out / TASKS_FILE
-    with writing("out", path):
-        text = json.dumps(
-            {"schema_version": SCHEMA_VERSION, "methods": methods}, indent=1, allow_nan=False
-        )
-        write_whole(path, text)
+def _scores_from(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        method: {"settings": one["settings"], "scores": list(one["scores"])}
+        for method, one in data["methods"].items()
+    }

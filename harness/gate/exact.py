@@ -23,8 +23,6 @@ from .rules import Rule, parse_rule
 from .verdicts import VerdictRow, Verdicts, exit_code
 
 _DIGITS = 10
-# Baselines of before have it: `counters.kv_peak_held_tokens` in blocks.
-_NOT_GATED_ANY_MORE = ("kv.peak_blocks",)
 GATED = (
     *(name for name in QUANTITIES if name.startswith("counters.")),
     *("ttft.mean", "ttft.p50", "ttft.p99", "queue.mean", "queue.p99"),
@@ -118,8 +116,6 @@ def judge_run(name: str, before: BaselineRun, after: BaselineRun) -> Iterable[Ve
         return
     rules = rules_of(name, before)
     for quantity, old in sorted(before.quantities.items()):
-        if quantity in _NOT_GATED_ANY_MORE:
-            continue
         known, new = QUANTITIES.get(quantity), after.quantities.get(quantity)
         yield _judge(f"{name}: {quantity}", known, old, new, rules.get(quantity))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ...engines.errors import ConfigError
 from ..comparison.quantities import Quantity, find_quantity
-from ..slo import UNITS_S, parse_seconds
+from ..units import UNITS_S, parse_seconds
 
 FIELD = "max_regression"
 FORM = "METRIC.STAT=ALLOWED such as ttft.p99=10%, tpot.mean=2ms or preemptions=exact"

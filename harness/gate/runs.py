@@ -17,7 +17,7 @@ from ..comparison.evidence import ERROR_RATE, Finding, agree, examine, has_inter
 from ..comparison.observed import Observed
 from ..comparison.output_lengths import length_warnings
 from ..comparison.pairing import counts_repeat, same_requests
-from ..comparison.quantities import Quantity
+from ..comparison.quantities import Quantity, finite_or_none
 from ..stats.bootstrap import Contrast, Estimate
 from ..storage.store import RunOnDisk, StoredRun
 from .change import levels, percent, scaled
@@ -143,8 +143,8 @@ def _judge(rule: Rule, examined: Examined, confidence: float, comparable: bool) 
         rule,
         finding.baseline,
         finding.current,
-        _finite(estimate.low) if estimate else None,
-        _finite(estimate.high) if estimate else None,
+        finite_or_none(estimate.low) if estimate else None,
+        finite_or_none(estimate.high) if estimate else None,
         verdict,
         note,
     )
@@ -202,10 +202,6 @@ def _warnings(baseline: StoredRun, current: StoredRun, rules: Sequence[Rule]) ->
     if counts and not all(counts_repeat(run.result) for run in (baseline, current)):
         found.append(COUNTS_DIFFER)
     return tuple(found)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def verdicts_of(outcome: GateOutcome) -> Verdicts:

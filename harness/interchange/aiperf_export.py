@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..run.record import RequestRecord, RequestStatus
+from ..stats.percentiles import percentiles
 from ..storage.store import StoredRun
 from .offered import offered_rate_per_s
 from .seen import Seen, seen_of, sent_of, total
@@ -93,10 +94,11 @@ def _block(unit: str, values: Sequence[float]) -> dict[str, Any] | None:
     if not values:
         return None
     data = np.asarray(values, dtype=np.float64)
+    by_q = zip(PERCENTILES, percentiles(data, PERCENTILES), strict=True)
     return {
         "unit": unit,
         "avg": float(data.mean()),
-        **{f"p{q}": float(np.percentile(data, q)) for q in PERCENTILES},
+        **{f"p{q}": value for q, value in by_q},
         "min": float(data.min()),
         "max": float(data.max()),
         "std": float(data.std()),

@@ -122,15 +122,14 @@ def run_of_summary(
     )
     found = {metric.id: metric for metric in LATENCIES}
     metrics = {
-        name: Metric(unit=found[name].unit, better=found[name].better, stats=dict(stats))
+        name: Metric.of(found[name], stats)
         for name, stats in latencies.items()
         if any(stats.values()) and not (name == TimePerOutputToken.id and _counts_zeros(stats))
     }
     for rate in rate_metrics({}):
         if rate.id in rates:
             value = rates[rate.id]
-            stats = {"window": value, "run": value}
-            metrics[rate.id] = Metric(unit=rate.unit, better=rate.better, stats=stats)
+            metrics[rate.id] = Metric.of(rate, {"window": value, "run": value})
     counters = Counters(
         output_tokens=totals.output_tokens,
         requests_ok=totals.ok,

@@ -14,6 +14,7 @@ import numpy as np
 from ...workloads.scaled import arriving
 from ..result import Result
 from ..run.record import RequestRecord
+from ..stats.percentiles import percentiles
 from ..storage.store import StoredRun
 from .offered import offered_rate_per_s
 from .seen import Seen, prompt_tokens, seen, seen_of, sent_of, total
@@ -127,11 +128,12 @@ def _good(served: Sequence[Seen], slo: Mapping[str, float]) -> int:
 def _statistics(name: str, values_s: Sequence[float]) -> dict[str, float]:
     """In milliseconds; zeros where there is nothing, as vLLM has them."""
     values_ms = 1e3 * np.asarray(values_s or [0.0])
+    by_q = zip(PERCENTILES, percentiles(values_ms, PERCENTILES), strict=True)
     return {
         f"mean_{name}_ms": float(values_ms.mean()),
         f"median_{name}_ms": float(np.median(values_ms)),
         f"std_{name}_ms": float(values_ms.std()),
-        **{f"p{q}_{name}_ms": float(np.percentile(values_ms, q)) for q in PERCENTILES},
+        **{f"p{q}_{name}_ms": value_ms for q, value_ms in by_q},
     }
 
 

@@ -14,7 +14,7 @@ from ...engines.errors import ConfigError
 from ...reports.format import listed, plural
 from ..result import Peaks
 from .kept_peaks import machine_of, peaks_path, read_peaks
-from .rates import W4A8, datasheet_of
+from .rates import datasheet_of
 
 if TYPE_CHECKING:
     import torch
@@ -57,9 +57,7 @@ def peaks_of_device(device: torch.device, dtype: str) -> Peaks | str:
         with_threads = [one.threads for one in kept.values() if one.machine[:2] == (name, cores)]
         return _not_measured(threads, with_threads)
     if dtype not in mine.flops_per_s:
-        # Measured since: an older file lacks it.
-        cure = f": llmbench machine --threads {threads} measures it" if dtype == W4A8 else ""
-        return f"the peak of this machine in {dtype} is not known{cure}"
+        return f"the peak of this machine in {dtype} is not known"
     return Peaks(
         bytes_per_s=mine.bytes_per_s,
         flops_per_s=mine.flops_per_s[dtype],

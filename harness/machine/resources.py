@@ -140,7 +140,7 @@ def _utilisation(summary: Summary, steps: Sequence[StepTrace], resources: Resour
     rates = Rates(peaks.bytes_per_s, peaks.flops_per_s, peaks.source)
     return _Found(
         {
-            metric.id: Metric(unit=metric.unit, better=metric.better, stats=stats)
+            metric.id: Metric.of(metric, stats)
             for metric in UTILISATIONS
             if (stats := metric.of(done, summary.duration_s, rates))
         }
@@ -178,5 +178,4 @@ def _by_stat(values: Sequence[float | None]) -> dict[str, float]:
 def _metric(metric: EnergyPerToken | CostPerMillionTokens, stats: dict[str, float]) -> _Found:
     if not stats:
         return _Found(absent={metric.id: "no token came about"})
-    made = Metric(unit=metric.unit, better=metric.better, stats=stats)
-    return _Found({metric.id: made})
+    return _Found({metric.id: Metric.of(metric, stats)})

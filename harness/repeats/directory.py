@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ...engines.errors import ConfigError
 from ..comparison.admissible import objections
+from ..storage.directories import check_only
 from ..storage.store import REPEAT_PREFIX, RunOnDisk, StoreError, find_run, repeat_directories
 
 FILES = ("repeats.json", "repeats.html", "repeats.md")
@@ -71,24 +72,14 @@ def all_or_none(paths: list[Path]) -> bool:
 def check_out(out: Path, repeats: int) -> None:
     """Allowed: a path that does not exist yet, an empty directory, one that holds at most so many
     repeats. Raises StoreError."""
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise StoreError("out", out, "is a file; expected a directory")
-    known = {*FILES, *(one.name for one in repeat_directories(out))}
-    others = sorted(
-        entry.name
-        for entry in out.iterdir()
-        if entry.name not in known and not entry.name.startswith(".")
+    there = repeat_directories(out)
+    known = {*FILES, *(one.name for one in there)}
+    check_only(
+        out,
+        lambda entry: entry.name in known,
+        "a new directory, or one that holds the repeats of this run",
     )
-    if others:
-        raise StoreError(
-            "out",
-            out,
-            f"holds other files ({others[0]}); expected a new directory, or one that holds the "
-            "repeats of this run",
-        )
-    if there := repeat_directories(out):
+    if there:
         most = int(there[-1].name.removeprefix(REPEAT_PREFIX))
         if most > repeats:
             raise StoreError(

@@ -17,7 +17,7 @@ from ...engines.errors import ConfigError
 from ..comparison.alike import unlike
 from ..comparison.enough import disturbed, is_timed, too_little
 from ..comparison.evidence import Finding, counts_alike, examine_quality
-from ..comparison.quantities import Quantity
+from ..comparison.quantities import Quantity, finite_or_none
 from ..comparison.text_quality import of_answers
 from ..errors import InvalidRun
 from ..result import Result
@@ -106,7 +106,8 @@ def examine_repeats(
     interval: other requests give other counts. Quality on a text has that of single runs, for
     every run reads the same text."""
     before, after = ([quantity.value(result) for result in side] for side in sides.results)
-    known = [value for value in (*before, *after) if value is not None and math.isfinite(value)]
+    each = map(finite_or_none, (*before, *after))
+    known = [value for value in each if value is not None]
     if len(known) < len(before) + len(after):
         return Finding(quantity, _mean(before), _mean(after), None, "a run does not have it")
     if quantity.kind == "quality" and not of_answers(quantity):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -54,7 +53,7 @@ def pool(repeats: Repeats) -> RepeatsTable:
 
 def pooled_quantity(quantity: Quantity, results: Sequence[Result]) -> PooledQuantity | None:
     """None where no run has it."""
-    values = [value for one in results if (value := _finite(quantity.value(one))) is not None]
+    values = [value for one in results if (value := quantity.finite(one)) is not None]
     told = (quantity.id, quantity.stat, quantity.unit, quantity.better, len(values))
     if not values:
         return None
@@ -88,7 +87,7 @@ def _run(run: RunOnDisk) -> RepeatRun:
         result.workload.fingerprint,
         result.created_at,
         result.duration_s,
-        {name: _finite(QUANTITIES[name].value(result)) for name in POOLED},
+        {name: QUANTITIES[name].finite(result) for name in POOLED},
         "; ".join(objections(run)[:1]),
     )
 
@@ -133,7 +132,3 @@ def _premise(first: Result) -> str:
         f"Simulated, not measured: step times are a cost model's of {found.devices} × "
         f"{found.hardware}. How wrong it may be: {found.error}."
     )
-
-
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else value

@@ -23,11 +23,6 @@ class Parts(ResultPart):
     host_s: float
     residual_s: float
 
-    @property
-    def total_s(self) -> float:
-        """The measured time."""
-        return sum(self.model_dump().values())
-
 
 class Band(ResultPart):
     """The mean parts of some latencies: all of them (`mean`), those between the 45th and the 55th

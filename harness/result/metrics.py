@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Protocol, Self
 
 from .base import ResultPart
+
+
+class Definition(Protocol):
+    """What a reader needs to judge a metric's numbers."""
+
+    unit: ClassVar[str]
+    better: ClassVar[Literal["lower", "higher", "none"]]
 
 
 class Metric(ResultPart):
@@ -16,6 +24,10 @@ class Metric(ResultPart):
     unit: str
     better: Literal["lower", "higher", "none"]
     stats: dict[str, float]
+
+    @classmethod
+    def of(cls, definition: Definition, stats: Mapping[str, float]) -> Self:
+        return cls(unit=definition.unit, better=definition.better, stats=dict(stats))
 
 
 class Counters(ResultPart):

@@ -44,7 +44,7 @@ class Quality(ResultPart):
     caveat: str = ""
     text_parts: TextParts | None = Field(
         default=None,
-        description="Null in results of before they were kept: those have no interval.",
+        description="Null where no text was read, or a number of it is not finite: no interval.",
     )
     text_fingerprint: str = Field(
         default="", description="Of the text's token ids: one text read by two tokenizers has two."

@@ -194,7 +194,7 @@ class _Recorder:
     def progress(self) -> Progress:
         return Progress(len(self._records), self._total, self._output_tokens, self.now_s())
 
-    def observation(self, interrupted: bool, failure: str = "") -> Observation:
+    def observation(self, interrupted: bool, failure: str) -> Observation:
         unfinished = [live.record(RequestStatus.UNFINISHED) for live in self._live.values()]
         records = sorted(
             [*self._records, *unfinished], key=lambda record: (record.index, record.sample)

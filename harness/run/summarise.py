@@ -127,7 +127,7 @@ def latency_metrics(requests: Sequence[RequestRecord]) -> dict[str, Metric]:
         else:
             values = [value for request in served for value in metric.of(request)]
         if values:
-            found[metric.id] = Metric(unit=metric.unit, better=metric.better, stats=summary(values))
+            found[metric.id] = Metric.of(metric, summary(values))
     return found
 
 
@@ -139,20 +139,17 @@ def throughput_metrics(
 ) -> dict[str, Metric]:
     """Rates over the steady window and the whole run; goodput and its share under an SLO, where any
     request can be judged by it."""
-    share = GoodputShare(slo).of(requests) if slo else None
+    goodput = GoodputShare(slo)
+    share = goodput.of(requests) if slo else None
     spans = {"window": Interval(window.start_s, window.end_s), "run": Interval(0.0, duration_s)}
     found = {
-        metric.id: Metric(
-            unit=metric.unit,
-            better=metric.better,
-            stats={name: metric.of(requests, span) for name, span in spans.items()},
+        metric.id: Metric.of(
+            metric, {name: metric.of(requests, span) for name, span in spans.items()}
         )
         for metric in rate_metrics({} if share is None else slo)
     }
     if share is not None:
-        found[GoodputShare.id] = Metric(
-            unit=GoodputShare.unit, better=GoodputShare.better, stats={"run": share}
-        )
+        found[goodput.id] = Metric.of(goodput, {"run": share})
     return found
 
 
@@ -162,10 +159,6 @@ def batch_metrics(steps: Sequence[StepTrace], max_num_batched_tokens: int) -> di
         return {}
     durations_s = [step.end_s - step.start_s for step in steps]
     return {
-        metric.id: Metric(
-            unit=metric.unit,
-            better=metric.better,
-            stats=summary([metric.of(step) for step in steps], durations_s),
-        )
+        metric.id: Metric.of(metric, summary([metric.of(step) for step in steps], durations_s))
         for metric in step_metrics(max_num_batched_tokens)
     }

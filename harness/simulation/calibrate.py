@@ -118,8 +118,7 @@ def check_like(calibration: Calibration, field: str, run: StoredRun) -> None:
 
 
 def _kind(config: Mapping[str, Any], machine: str) -> dict[str, Any]:
-    """What the steps of two runs must share. JSON has no tuples, and older results name no kernels
-    where none were asked for."""
+    """What the steps of two runs must share. JSON has no tuples."""
     kind = {name: setting_of(config, name) for name in SAME}
     return {**kind, "force_kernels": list(kind["force_kernels"] or ()), "machine": machine}
 

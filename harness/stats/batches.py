@@ -19,7 +19,7 @@ from .mcnemar import mcnemar
 from .student import two_sided_p
 
 
-def effective_size(kept: Sequence[bool], confidence: float = CONFIDENCE) -> float:
+def effective_size(kept: Sequence[bool]) -> float:
     """How many independent requests would show the share of those kept as well as these do.
 
     kept: in order of arrival, at least one. At most their number: that batches are more alike than
@@ -31,7 +31,7 @@ def effective_size(kept: Sequence[bool], confidence: float = CONFIDENCE) -> floa
     batches, variance = _spread_of_mean(kept)
     if variance == 0:
         return float(count)
-    widened = widening(batches, confidence) ** 2 * variance
+    widened = widening(batches, CONFIDENCE) ** 2 * variance
     return min(float(count), share * (1 - share) / widened)
 
 

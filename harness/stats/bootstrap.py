@@ -10,7 +10,6 @@ shows, so that short blocks leave an interval that misses several times as often
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
@@ -49,12 +48,6 @@ class Sample:
     def weights(self) -> NDArray[np.float64]:
         """`per`, or ones."""
         return np.ones(len(self.values)) if self.per is None else self.per
-
-    @classmethod
-    def one_each(cls, values: Sequence[float] | NDArray[np.float64]) -> Sample:
-        """Each value is a unit of its own."""
-        data = np.asarray(values, dtype=np.float64)
-        return cls(data, np.arange(len(data)), len(data))
 
     def ascending(self) -> Sample:
         order = np.argsort(self.values, kind="stable")

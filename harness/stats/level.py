@@ -45,13 +45,7 @@ class LevelChange:
     p: float
 
 
-def level_change(
-    values: Sequence[float],
-    *,
-    significance: float = SIGNIFICANCE,
-    permutations: int = PERMUTATIONS,
-    seed: int = 0,
-) -> LevelChange | None:
+def level_change(values: Sequence[float]) -> LevelChange | None:
     """The change of level that the values show; None if they show none, or are fewer than ten.
 
     A change that goes back to where it came from is not looked for: bursts would look like it.
@@ -73,20 +67,18 @@ def level_change(
     gradual = best == 0
     index = len(data) // 2 if gradual else _shortest(len(data)) + best - 1
     rivals = shapes[:1] if gradual else shapes
-    p = _p_value(apart - line, index, float(fits[best] ** 2) / spread, rivals, permutations, seed)
-    if p > significance:
+    p = _p_value(apart - line, index, float(fits[best] ** 2) / spread, rivals)
+    if p > SIGNIFICANCE:
         return None
     mean = float(data.mean())
     return LevelChange(index, mean + float(line[0]), mean + float(line[-1]), gradual, p)
 
 
-def _p_value(
-    rest: _Floats, index: int, explained: float, rivals: _Floats, permutations: int, seed: int
-) -> float:
+def _p_value(rest: _Floats, index: int, explained: float, rivals: _Floats) -> float:
     """rest: what the best shape leaves of the series, which would be all of it without a change."""
     phi = lag_one(rest, (index,))
-    order = np.random.default_rng(seed).permuted(
-        np.tile(innovations(rest, phi), (permutations, 1)), axis=1
+    order = np.random.default_rng(0).permuted(
+        np.tile(innovations(rest, phi), (PERMUTATIONS, 1)), axis=1
     )
     series = order @ from_innovations(len(rest), phi).T
     series -= series.mean(axis=1, keepdims=True)
@@ -94,7 +86,7 @@ def _p_value(
     as_good = most >= explained * (1 - _ROUNDING) * (series**2).sum(axis=1)
     # A rest of nothing explains nothing: the change is all there is.
     as_good &= most > 0
-    return float(1 + np.count_nonzero(as_good)) / (1 + permutations)
+    return float(1 + np.count_nonzero(as_good)) / (1 + PERMUTATIONS)
 
 
 @lru_cache(maxsize=64)

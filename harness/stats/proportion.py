@@ -11,22 +11,18 @@ from math import ceil, sqrt
 from statistics import NormalDist
 
 CONFIDENCE = 0.95
+_Z2 = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) ** 2
 
 
-def wilson(share: float, trials: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
+def wilson(share: float, trials: float) -> tuple[float, float]:
     """The interval of a share that was seen in `trials` independent ones, more than none; of others
     in as many independent ones as tell as much (`batches.py`)."""
-    z2 = _z(confidence) ** 2
-    middle = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = sqrt(share * (1 - share) * z2 / trials + (z2 / (2 * trials)) ** 2) / (1 + z2 / trials)
+    middle = (share + _Z2 / (2 * trials)) / (1 + _Z2 / trials)
+    half = sqrt(share * (1 - share) * _Z2 / trials + (_Z2 / (2 * trials)) ** 2) / (1 + _Z2 / trials)
     return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
-def fewest_to_show(share: float, confidence: float = CONFIDENCE) -> int | None:
+def fewest_to_show(share: float) -> int | None:
     """How many trials, all of them kept, put the interval's lower end, n / (n + z²), at `share`;
     None for all, which no number shows."""
-    return None if share >= 1 else ceil(_z(confidence) ** 2 * share / (1 - share))
-
-
-def _z(confidence: float) -> float:
-    return NormalDist().inv_cdf((1 + confidence) / 2)
+    return None if share >= 1 else ceil(_Z2 * share / (1 - share))

@@ -19,6 +19,12 @@ def json_text(
     return json.dumps(_finite(data), indent=indent, allow_nan=False, default=default)
 
 
+def as_json(data: Any) -> Any:
+    """What a reader of `data` as JSON has: lists for tuples, and text for what JSON has no form
+    for. To be compared: numbers that are not finite stay."""
+    return json.loads(json.dumps(data, default=str))
+
+
 def not_finite(data: Any, name: str = "") -> tuple[str, float] | None:
     """The first number that JSON has no form for, by its name (`config.delay_factor`); None if
     there is none."""

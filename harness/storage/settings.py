@@ -1,4 +1,4 @@
-"""What a stored configuration says of its experiment, however old the file is."""
+"""What a stored configuration says of its experiment."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 from ...engines.errors import ConfigError
 from ...engines.reads import why_unread
-from .json_text import not_finite
+from .json_text import as_json, not_finite
 
 # What names a run, was worked out from other settings or prices it; the rest decides.
 NOT_SETTINGS = frozenset({"command", "stands_for", "price_per_hour"})
-# What a configuration means that does not say it: settings that older versions did not have.
+# What a configuration means that does not say it: a server, and another tool, lack such settings.
 _UNSAID: Mapping[str, Any] = {
     "simulated": False,
     "tensor_parallel": 1,
@@ -24,25 +24,11 @@ _UNSAID: Mapping[str, Any] = {
     "whole_prompt_fits": False,
     "output_lengths": "exact",
 }
-# What older versions called otherwise, of a simulated machine.
-_RENAMED: Mapping[str, str] = {"memory_utilisation": "free_memory_fraction"}
-
-
-def completed(config: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of a run, also of one from when the threads of an engine in this process
-    were told by its environment alone, or a setting had another name."""
-    config = dict(config)
-    if isinstance(machine := config.get("machine"), Mapping):
-        config["machine"] = {_RENAMED.get(name, name): value for name, value in machine.items()}
-    # Of all that are run, only an engine of ours has KV memory that was set.
-    ours, told = "kv_memory_bytes" in config, config.get("threads") is not None
-    threads = (environment.get("torch") or {}).get("threads")
-    return {**config, "threads": threads} if ours and threads and not told else config
 
 
 def in_force(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Without the settings that nothing read: what an engine was told for nothing, as older
-    versions let it be, makes no other experiment."""
+    """Without the settings that nothing read: what an engine was told for nothing makes no other
+    experiment."""
     return {name: value for name, value in config.items() if not why_unread(name, config)}
 
 
@@ -71,7 +57,7 @@ def difference(here: Mapping[str, Any], there: Mapping[str, Any]) -> str | None:
     there is none. Of lists, the entries that the other lacks. JSON has no tuples, so both sides are
     compared as JSON."""
     for name, value in here.items():
-        mine, other = _as_json(value), _as_json(there.get(name))
+        mine, other = as_json(value), as_json(there.get(name))
         if mine == other:
             continue
         if isinstance(mine, list) and isinstance(other, list):
@@ -81,10 +67,6 @@ def difference(here: Mapping[str, Any], there: Mapping[str, Any]) -> str | None:
             )
         return f"{name} is {_told(other)} there, {_told(mine)} here"
     return None
-
-
-def _as_json(value: Any) -> Any:
-    return json.loads(json.dumps(value, default=str))
 
 
 def _told(value: Any) -> str:

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import StoreError
+from .directories import check_directory
 from .drafts import turn_in
 from .whole_file import check_utf8, writing
 
@@ -30,8 +31,7 @@ def sole_writer(out: Path) -> Iterator[None]:
     """
     out = out.resolve()
     check_utf8(out)
-    if out.exists() and not out.is_dir():
-        raise StoreError("out", out, "is a file; expected a directory")
+    check_directory(out)
     made = [path for path in (out, *out.parents) if not path.exists()]
     try:
         with writing("out", out):

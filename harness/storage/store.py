@@ -13,12 +13,12 @@ from pydantic import ValidationError
 
 from ..errors import PlaceTaken, StoreError
 from ..result import SCHEMA_VERSION, Result
-from ..tables.requests import LATER_REQUEST_COLUMNS, REQUEST_COLUMNS
-from ..tables.steps import LATER_STEP_COLUMNS, STEP_COLUMNS
+from ..tables.requests import REQUEST_COLUMNS
+from ..tables.steps import STEP_COLUMNS
+from .directories import check_directory
 from .drafts import draft, is_draft, remove_abandoned, turn_in
 from .json_text import not_finite
 from .placing import numbered_places, put_beside, put_in_place
-from .settings import completed
 from .whole_file import check_utf8, nearest_existing, text_file, write_whole, writing
 
 if TYPE_CHECKING:
@@ -64,10 +64,8 @@ class RunOnDisk:
         return StoredRun(
             self.directory,
             self.result,
-            _read_table(
-                self.directory / REQUESTS_FILE, REQUEST_COLUMNS, LATER_REQUEST_COLUMNS, without
-            ),
-            _read_table(self.directory / STEPS_FILE, STEP_COLUMNS, LATER_STEP_COLUMNS, without),
+            _read_table(self.directory / REQUESTS_FILE, REQUEST_COLUMNS, without),
+            _read_table(self.directory / STEPS_FILE, STEP_COLUMNS, without),
         )
 
 
@@ -79,8 +77,7 @@ def check_out(directory: Path) -> None:
     """
     directory = directory.resolve()
     check_utf8(directory)
-    if directory.exists() and not directory.is_dir():
-        raise StoreError("out", directory, "is a file; expected a directory")
+    check_directory(directory)
     if directory.is_dir():
         found = {entry.name for entry in directory.iterdir()}
         # A report's draft, whose writer was killed, goes with the run that it is of.
@@ -227,9 +224,7 @@ def read_result(path: Path) -> Result:
             f"has schema_version {version!r}; this version of llmbench reads {SCHEMA_VERSION}",
         )
     try:
-        result = Result.model_validate(data)
-        config = completed(result.config, result.environment)
-        return result.model_copy(update={"config": config})
+        return Result.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
@@ -314,29 +309,17 @@ def _worth_there(directory: Path) -> int:
         return 0
 
 
-def _read_table(
-    path: Path,
-    columns: tuple[str, ...],
-    later: Mapping[str, object],
-    without: Collection[str],
-) -> pd.DataFrame:
-    """later: of the columns, what a table may lack, and what that means."""
+def _read_table(path: Path, columns: tuple[str, ...], without: Collection[str]) -> pd.DataFrame:
     import pandas as pd
-    import pyarrow.parquet as pq
 
-    columns = tuple(name for name in columns if name not in without)
+    wanted = [name for name in columns if name not in without]
     try:
-        there = set(pq.read_schema(path).names)
-        wanted = [name for name in columns if name in there or name not in later]
         frame = pd.read_parquet(path, columns=wanted if without else None)
     except FileNotFoundError:
         raise StoreError("run", path, "does not exist; expected a run's table") from None
     except (OSError, ValueError) as error:  # pyarrow's own errors derive from these
         raise StoreError("run", path, f"is not a readable Parquet file: {_line(error)}") from error
-    for name in columns:
-        if name in later and name not in frame.columns:
-            frame[name] = pd.Series([later[name]] * len(frame), index=frame.index)
-    missing = [name for name in columns if name not in frame.columns]
+    missing = [name for name in wanted if name not in frame.columns]
     if missing:
         raise StoreError("run", path, "lacks the columns " + ", ".join(missing))
     return frame

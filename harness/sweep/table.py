@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...reports.facts import hardware_of
+from ...reports.measure import Measure
 from ...reports.sweep_model import (
     SaturationPoint,
     SweepCell,
-    SweepQuantity,
     SweepSystem,
     SweepTable,
 )
 from ...workloads.scaled import GAPS_MULTIPLIED
-from ..comparison.quantities import QUANTITIES
+from ..comparison.quantities import QUANTITIES, finite_or_none
 from ..result import Result, Simulation
 from .cells import Done
 from .grid import NUM_REQUESTS
@@ -55,7 +54,7 @@ def sweep_table(
         command,
         tuple(dict.fromkeys(option for cell in cells for option in cell.settings)),
         tuple(
-            SweepQuantity(one.id, one.stat, one.unit, one.better)
+            Measure(one.id, one.stat, one.unit, one.better)
             for one in (QUANTITIES[name] for name in measured)
         ),
         cells,
@@ -102,7 +101,7 @@ def _systems(results: Sequence[Result]) -> tuple[SweepSystem, ...]:
     )
 
 
-def _column(quantity: SweepQuantity) -> str:
+def _column(quantity: Measure) -> str:
     unit = quantity.unit.replace("/", "_per_").replace(" ", "_")
     return f"{quantity.name}_{unit}" if unit and not quantity.stat.endswith(unit) else quantity.name
 
@@ -114,10 +113,7 @@ def _cell(done: Done, shown: Sequence[str] = SHOWN) -> SweepCell:
         dict(done.cell.settings),
         done.cell.repeat,
         "" if result is None else result.label,
-        {
-            name: None if result is None else _finite(QUANTITIES[name].value(result))
-            for name in shown
-        },
+        {name: None if result is None else QUANTITIES[name].finite(result) for name in shown},
         done.failure,
         adjustments=() if result is None else result.workload.adjustments,
     )
@@ -137,16 +133,12 @@ def _trial(trial: Trial) -> SweepCell:
     return replace(cell, settings=settings, failure=failure, refused=refused, followed=followed)
 
 
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else value
-
-
 def _point(found: Saturation) -> SaturationPoint:
     return SaturationPoint(
         dict(found.point.settings),
         found.outcome,
-        _finite(found.holds_per_s),
-        _finite(found.fails_per_s),
+        finite_or_none(found.holds_per_s),
+        finite_or_none(found.fails_per_s),
         found.exceptions,
         found.failure,
         found.per_session,

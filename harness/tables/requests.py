@@ -18,18 +18,6 @@ if TYPE_CHECKING:
     from ...workloads.api import Plan, PlannedRequest
 
 REQUEST_COLUMNS = tuple(column.name for column in REQUESTS)
-# What tables had not always, and what its absence means.
-LATER_REQUEST_COLUMNS: Mapping[str, object] = {
-    "chunk_times_s": (),
-    "chunk_tokens": (),
-    "counted": "",
-    "cached_tokens": math.nan,
-    "error": "",
-    "finish_reason": "",
-    "after": math.nan,
-    "think_s": 0.0,
-    "prefix_blocks": None,
-}
 _LATENCY_COLUMNS = ("ttft", "tpot", "ntpot", "e2el", "queue")
 
 

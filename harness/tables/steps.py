@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STEP_COLUMNS = tuple(column.name for column in STEPS)
-# What tables had not always, and what its absence means.
-LATER_STEP_COLUMNS: Mapping[str, object] = {
-    "device_s": 0.0,
-    "replayed": False,
-    "synchronous": "",
-    "dropped_ids": (),
-}
 _KV_PARTS = tuple(part.name for part in fields(KVSplit))
 _PHASES = tuple(phase.name for phase in fields(PhaseTimes))
 

@@ -12,25 +12,9 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from .. import palette
-from ..ab_model import Ab
-from ..ab_report import ab_report
-from ..ablation_model import Ablation
-from ..ablation_report import ablation_report
 from ..chart_table import chart_table
-from ..claims_model import Claims
-from ..claims_report import claims_report
-from ..comparison_report import comparison_report
 from ..format import listed, plural
-from ..frontier_model import Frontier
-from ..frontier_report import frontier_report
-from ..history_model import History
-from ..history_report import history_report
-from ..model import Chart, Comparison, Note, Report, Run, Table
-from ..repeats_model import RepeatsTable
-from ..repeats_report import repeats_report
-from ..run_report import run_report
-from ..sweep_model import SweepTable
-from ..sweep_report import sweep_report
+from ..model import Chart, Note, Report, Table
 from .figure import figure, keys
 
 _HERE = Path(__file__).parent
@@ -42,51 +26,6 @@ _BEFORE_UNIT = r"(?<=\d) (?=(?:µs|ms|s|min|h|%|B|[KMGT]iB)(?!\w))"
 # "(0.58 to 2.38)", "(<0.01 to >100)"
 _IN_INTERVAL = r"(?<=\d) (?=to [<>]?\d)|(?<=\d to) (?=[<>]?\d)"
 _UNBROKEN = re.compile(f"{_BEFORE_UNIT}|{_IN_INTERVAL}")
-
-
-def render_run(run: Run) -> str:
-    """The page about one run."""
-    return render(run_report(run))
-
-
-def render_comparison(runs: Sequence[Run], comparison: Comparison) -> str:
-    """The page about runs side by side. runs: in the order of `comparison.runs`."""
-    return render(comparison_report(runs, comparison))
-
-
-def render_claims(claims: Claims) -> str:
-    """The page about what people say."""
-    return render(claims_report(claims))
-
-
-def render_ab(ab: Ab) -> str:
-    """The page about two sides that took turns."""
-    return render(ab_report(ab))
-
-
-def render_ablation(ablation: Ablation) -> str:
-    """The page about a factorial."""
-    return render(ablation_report(ablation))
-
-
-def render_frontier(frontier: Frontier) -> str:
-    """The page about methods of quantisation side by side."""
-    return render(frontier_report(frontier))
-
-
-def render_history(history: History) -> str:
-    """The page about quantities over time."""
-    return render(history_report(history))
-
-
-def render_repeats(repeats: RepeatsTable) -> str:
-    """The page about a repeated run."""
-    return render(repeats_report(repeats))
-
-
-def render_sweep(sweep: SweepTable) -> str:
-    """The page about one command at many points."""
-    return render(sweep_report(sweep))
 
 
 def render(report: Report) -> str:

@@ -10,7 +10,7 @@ import pytest
 import typer
 from llmbench.harness.cli import main
 from llmbench.harness.cli.app import app
-from llmbench.harness.cli.target_options import server_options
+from llmbench.harness.options.server import server_options
 
 from .conftest import Run
 

@@ -41,6 +41,8 @@ from llmbench.harness.stats.bootstrap import (
 from llmbench.harness.stats.student import quantile
 from numpy.typing import NDArray
 
+from ..harness.stats.samples import one_each
+
 Floats = NDArray[np.float64]
 METHODS = "none,awq,gptq,rtn,fp8,int8"
 TOKENS, TRIALS, PART, WINDOW = (512, 1024, 2048, 4096, 8192), 100, 32, 2048
@@ -110,7 +112,7 @@ class Judged:
     def ratio(self, kind: str, one: str, other: str, span: tuple[int, int]) -> float:
         """Of a play, or of the whole text."""
         first, last = (
-            STATISTICS[kind].of(Sample.one_each(self.nats[f"{name} {kind}"][slice(*span)]))
+            STATISTICS[kind].of(one_each(self.nats[f"{name} {kind}"][slice(*span)]))
             for name in (one, other)
         )
         return last / first

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from llmbench.engines.errors import ConfigError
-from llmbench.harness.units import parse_bytes, parse_share
+from llmbench.harness.units import parse_bytes, parse_seconds, parse_share
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,7 @@ def test_a_percentage_is_the_share_of_as_many_requests(of_1000: int) -> None:
 def test_what_is_no_share(text: str) -> None:
     with pytest.raises(ConfigError, match="a share such as 2%"):
         parse_share("attainment", text)
+
+
+def test_times_may_be_in_seconds_without_saying_so() -> None:
+    assert parse_seconds("timeout", "0.2") == parse_seconds("timeout", "200ms") == 0.2

@@ -21,8 +21,8 @@ from llmbench.reports.ab_model import (
 from llmbench.reports.ab_report import ab_report
 from llmbench.reports.ab_tables import change_text, ratio_text
 from llmbench.reports.chart_table import chart_table
-from llmbench.reports.html import render_ab
 from llmbench.reports.html.figure import figure, keys
+from llmbench.reports.html.page import render
 from llmbench.reports.model import Chart, Report, Table
 from llmbench.reports.plots.figure import draw
 
@@ -256,7 +256,7 @@ def test_one_that_was_cut_short_at_once_has_nothing_to_draw() -> None:
     report = ab_report(ab)
     assert report.charts == ()
     assert [one.title for one in report.sections] == ["What was compared", "Glossary"]
-    assert "Nothing to show." not in render_ab(ab)
+    assert "Nothing to show." not in render(ab_report(ab))
 
 
 def test_what_a_trial_that_was_lost_left_is_no_ratio() -> None:
@@ -269,7 +269,7 @@ def test_what_a_trial_that_was_lost_left_is_no_ratio() -> None:
     assert {x for one in chart.panels[0].series for x in one.x} == {1.0}
     assert "1 pair" in chart.reading
     figure(chart)
-    render_ab(ab)
+    render(ab_report(ab))
 
 
 def test_medians_that_lie_the_other_way_are_said_to() -> None:
@@ -312,7 +312,10 @@ def test_hostile_text_stays_text() -> None:
         command=hostile,
         environment={hostile: hostile},
     )
-    for page in (render_ab(ab), render_ab(replace(ab, failure=hostile, stopped=""))):
+    for page in (
+        render(ab_report(ab)),
+        render(ab_report(replace(ab, failure=hostile, stopped=""))),
+    ):
         assert "<script>alert" not in page
         assert "<img" not in page.partition("<script>")[0]
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
@@ -320,7 +323,7 @@ def test_hostile_text_stays_text() -> None:
 
 def test_the_page_is_whole_and_its_figures_are_json() -> None:
     few = _judged(TTFT, "inconclusive", 1.2, low=None, high=None)
-    page = render_ab(_ab(_judged(RATE, "regressed", 0.8), few))
+    page = render(ab_report(_ab(_judged(RATE, "regressed", 0.8), few)))
     found = re.search(r'<script type="application/json" id="figures">(.*?)</script>', page)
     assert found is not None
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from llmbench.reports.ablation_model import AblationEffect, AblationResponse
 from llmbench.reports.ablation_report import ablation_report
-from llmbench.reports.html import render_ablation
 from llmbench.reports.html.figure import figure
-from llmbench.reports.markdown import render_ablation_markdown
+from llmbench.reports.html.page import render
+from llmbench.reports.markdown import render_markdown
 from llmbench.reports.model import Chart, Report, Table
 from llmbench.reports.palette import ROLES
 from llmbench.reports.plots.figure import save_charts
@@ -268,7 +268,7 @@ def test_a_forest_is_drawn_with_its_intervals_and_the_line_of_no_effect(
 
 
 def test_the_page_escapes_and_holds_the_numbers_of_its_charts() -> None:
-    page = render_ablation(ablation())
+    page = render(ablation_report(ablation()))
     assert "&lt;no&gt; room" in page
     assert "<no> room" not in page
     assert SENTENCE.split(":")[0] in page
@@ -277,7 +277,7 @@ def test_the_page_escapes_and_holds_the_numbers_of_its_charts() -> None:
 
 
 def test_markdown_has_the_sentences_and_the_tables() -> None:
-    text = render_ablation_markdown(ablation())
+    text = render_markdown(ablation_report(ablation()))
     assert text.startswith("## Ablation: batching × kv\n")
     assert "### Main effects" in text
     assert "### Interactions" in text

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from llmbench.reports.claims_model import Claim, Claims, Evidence
 from llmbench.reports.claims_report import HELD_ALL, NOT_ALL, claims_report
-from llmbench.reports.html import render_claims
-from llmbench.reports.markdown import render_claims_markdown
+from llmbench.reports.html.page import render
+from llmbench.reports.markdown import render_markdown
 
 WASTE = Claim(
     "kv-waste",
@@ -48,7 +48,8 @@ def test_every_trial_and_every_command_is_there() -> None:
 
 
 def test_what_people_say_is_text_in_every_renderer() -> None:
-    page, text = render_claims(claims(WASTE)), render_claims_markdown(claims(WASTE))
+    report = claims_report(claims(WASTE))
+    page, text = render(report), render_markdown(report)
     assert "Paging &lt;cuts&gt; waste" in page
     assert "<cuts>" not in page
     assert "<cuts>" not in text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from llmbench.reports.effect_text import Scale, effect_text, response_label
+from llmbench.reports.effect_text import Scale, effect_text
 
 
 @pytest.mark.parametrize(
@@ -23,10 +23,3 @@ from llmbench.reports.effect_text import Scale, effect_text, response_label
 )
 def test_effect(effect: tuple[float, float, float, Scale, str], text: str) -> None:
     assert effect_text(*effect).replace("\u202f", " ") == text
-
-
-def test_labels() -> None:
-    assert response_label("ttft", "p99") == "TTFT p99"
-    assert response_label("output_throughput", "run") == "Output throughput"
-    assert response_label("kv", "waste_share") == "KV waste"
-    assert response_label("running", "peak") == "Requests running, peak"

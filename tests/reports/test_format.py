@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from llmbench.reports.format import (
     THIN,
     addends,
+    as_sentence,
     count,
     duration,
     moment,
@@ -203,3 +204,15 @@ def test_a_share_of_as_many_digits_as_those_beside_it(
     share: float, digits: int, signed: bool, text: str
 ) -> None:
     assert rounded_percent(share, digits, signed=signed) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("one run is short", "One run is short."),
+        ("It ended.", "It ended."),
+        ("kv=paged is missing", "kv=paged is missing."),
+    ],
+)
+def test_a_note_becomes_a_sentence_and_keeps_a_name(text: str, sentence: str) -> None:
+    assert as_sentence(text, keeps=lambda word: "=" in word) == sentence

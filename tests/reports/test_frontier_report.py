@@ -21,9 +21,9 @@ from llmbench.reports.frontier_model import (
 )
 from llmbench.reports.frontier_report import frontier_report
 from llmbench.reports.frontier_tables import crossing_text, methods_table, pairs_table
-from llmbench.reports.html import render_frontier
 from llmbench.reports.html.figure import figure
-from llmbench.reports.markdown import render_frontier_markdown
+from llmbench.reports.html.page import render
+from llmbench.reports.markdown import render_markdown
 from llmbench.reports.model import Axis, Panel, Ratio, Report, Series, Table
 from llmbench.reports.named_points import crowded, sides
 from llmbench.reports.plots.figure import save_charts
@@ -243,12 +243,12 @@ def test_more_neighbours_than_sides_are_too_many_to_name() -> None:
 
 
 def test_every_renderer_takes_it(tmp_path: Path) -> None:
-    page = render_frontier(frontier())
+    page = render(frontier_report(frontier()))
     assert "4-bit &lt;AWQ&gt;" in page
     assert "<AWQ>" not in page
     ids = re.findall(r' id="([^"]+)"', page)
     assert len(ids) == len(set(ids)), "scripts find the page's data by its ids"
-    markdown = render_frontier_markdown(frontier())
+    markdown = render_markdown(frontier_report(frontier()))
     for title in ("Every method", "What people say", "Where 4 bits stop winning", "Task scores"):
         assert f"### {title}" in markdown
     assert "4\u202f094" in markdown or "4 094 tokens of held-out text, windows" in markdown

@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from llmbench.reports.machine_use import key_figures, machine_use
-from llmbench.reports.markdown import render_run_markdown
+from llmbench.reports.markdown import render_markdown
 from llmbench.reports.metric_tables import rates
 from llmbench.reports.model import Run
+from llmbench.reports.run_report import run_report
 
 from .conftest import make_run
 
@@ -86,4 +87,4 @@ def test_the_first_screen_shows_what_people_quote() -> None:
     labels = {figure.label: figure for figure in key_figures(known())}
     assert set(labels) == {"MBU while decoding", "Cost", "Energy"}
     assert labels["MBU while decoding"].detail == "MFU while prefilling 51.2 %"
-    assert "Use of the machine" in render_run_markdown(known())
+    assert "Use of the machine" in render_markdown(run_report(known()))

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from llmbench.reports.markdown import escape, render_comparison_markdown, render_run_markdown
+from llmbench.reports.comparison_report import comparison_report
+from llmbench.reports.markdown import escape, render_markdown
 from llmbench.reports.model import Run
+from llmbench.reports.run_report import run_report
 from markdown_it import MarkdownIt
 
 from .comparisons import compared_runs, comparison_of
@@ -39,20 +41,20 @@ def check_tables(markdown: str) -> int:
 
 
 def test_a_run_in_markdown_has_the_answer_and_well_formed_tables(any_run: Run) -> None:
-    text = render_run_markdown(any_run)
+    text = render_markdown(run_report(any_run))
     assert check_tables(text) >= 5
     assert f"served {any_run.result['counters']['requests_ok']} of" in text
     assert text.startswith(f"## {escape(any_run.name)}")
 
 
 def test_invalid_runs_shout_in_an_alert() -> None:
-    assert "> [!CAUTION]\n> This run is partial" in render_run_markdown(partial())
+    assert "> [!CAUTION]\n> This run is partial" in render_markdown(run_report(partial()))
 
 
 def test_a_comparison_in_markdown() -> None:
     for count in (2, 3):
         runs = compared_runs(count)
-        text = render_comparison_markdown(runs, comparison_of(runs))
+        text = render_markdown(comparison_report(runs, comparison_of(runs)))
         assert check_tables(text) >= 3
         assert "▼ worse 1.31× (1.10 to 1.62)" in plain(text)
 
@@ -64,7 +66,7 @@ def test_a_comparison_in_markdown() -> None:
 def test_names_are_shown_as_they_are(hostile: str) -> None:
     run = make_run(hostile)
     run.result["config"]["model"] = hostile
-    text = render_run_markdown(run)
+    text = render_markdown(run_report(run))
     assert check_tables(text) >= 5
     assert hostile.replace("\n", " ") in plain(text)
     kinds = {child.type for token in GITHUB.parse(text) for child in token.children or ()}

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 from llmbench.reports.chart_table import chart_table
-from llmbench.reports.html import render_repeats
 from llmbench.reports.html.figure import keys
-from llmbench.reports.markdown import render_repeats_markdown
+from llmbench.reports.html.page import render
+from llmbench.reports.markdown import render_markdown
 from llmbench.reports.model import Cell
 from llmbench.reports.repeats_model import PooledQuantity, RepeatRun, RepeatsTable
 from llmbench.reports.repeats_report import repeats_report
@@ -72,7 +72,7 @@ def test_without_a_run_that_counts_there_is_no_answer() -> None:
     assert report.charts == ()
     # No heading without a row, and no terms of numbers that are not there.
     assert [section.title for section in report.sections] == ["The runs"]
-    page = render_repeats(replace(TABLE, runs=runs, quantities=()))
+    page = render(repeats_report(replace(TABLE, runs=runs, quantities=())))
     assert "Nothing to show." not in page
     assert page.count("no: interrupted") == 2
 
@@ -119,7 +119,8 @@ def test_what_the_interval_covers(change: dict, said: str, unsaid: str) -> None:
 def test_pages_lead_to_each_repeat_and_hostile_text_stays_text() -> None:
     hostile = _run("repeat-3", 90, None, "<script>alert(1)</script>")
     table = replace(TABLE, label="<b>x", runs=(*TABLE.runs, hostile))
-    page, markdown = render_repeats(table), render_repeats_markdown(table)
+    report = repeats_report(table)
+    page, markdown = render(report), render_markdown(report)
     assert '<a href="repeat-2/report.html">repeat-2</a>' in page
     assert "<script>alert" not in page
     assert "[repeat-2](repeat-2/report.html)" in markdown

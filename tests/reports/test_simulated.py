@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from llmbench.reports.comparison_report import comparison_report
-from llmbench.reports.html import render_comparison, render_run
-from llmbench.reports.markdown import render_comparison_markdown, render_run_markdown
+from llmbench.reports.html.page import render
+from llmbench.reports.markdown import render_markdown
 from llmbench.reports.model import Run, Table
 from llmbench.reports.run_report import run_report
 
@@ -67,12 +67,12 @@ def test_the_premise_names_hardware_cost_model_and_error() -> None:
 
 def test_a_measured_run_has_none() -> None:
     assert run_report(make_run()).premise == ""
-    assert "Simulated" not in render_run_markdown(make_run())
-    assert 'class="premise"' not in render_run(make_run())
+    assert "Simulated" not in render_markdown(run_report(make_run()))
+    assert 'class="premise"' not in render(run_report(make_run()))
 
 
 def test_markdown_alerts_before_the_verdict() -> None:
-    lines = render_run_markdown(simulated(make_run())).splitlines()
+    lines = render_markdown(run_report(simulated(make_run()))).splitlines()
     alert = lines.index("> [!IMPORTANT]")
     assert lines[alert + 1].startswith("> Simulated, not measured: no model ran.")
     assert "\\<published\\>" in lines[alert + 1]
@@ -81,7 +81,7 @@ def test_markdown_alerts_before_the_verdict() -> None:
 
 
 def test_html_says_it_in_the_header_escaped() -> None:
-    page = render_run(simulated(make_run()))
+    page = render(run_report(simulated(make_run())))
     head = page[page.index("<header>") : page.index("</header>")]
     assert '<p class="badge caution"><span aria-hidden="true">≈</span> Simulated</p>' in head
     assert '<p class="premise" role="note">Simulated, not measured' in head
@@ -91,9 +91,10 @@ def test_html_says_it_in_the_header_escaped() -> None:
 
 def test_nothing_says_none_where_a_simulation_has_no_value() -> None:
     run = simulated(make_run())
-    for text in (render_run_markdown(run), render_run(run).split("<footer>")[0]):
+    report = run_report(run)
+    for text in (render_markdown(report), render(report).split("<footer>")[0]):
         assert "None" not in text
-    assert run_report(run).footer == "llmbench 0.1.0 · run 0123456789abcdef"
+    assert report.footer == "llmbench 0.1.0 · run 0123456789abcdef"
     assert run_report(make_run()).footer.endswith("2026-01-02T03:04:05+00:00")
     figures = {figure.label: figure.detail for figure in run_report(run).figures}
     assert figures["Weights a step reads"] == "process peak n/a"
@@ -129,8 +130,9 @@ def test_a_comparison_says_which_runs_were_simulated() -> None:
     assert cells["twin"][1] == "≈ Simulated"
     assert cells["twin"][-1] == "simulated"
     assert cells["real"][-1] == "2026-01-02\u00a003:04"
-    assert "> [!IMPORTANT]" in render_comparison_markdown([measured, other], comparison)
-    assert 'class="premise"' in render_comparison([measured, other], comparison)
+    report = comparison_report([measured, other], comparison)
+    assert "> [!IMPORTANT]" in render_markdown(report)
+    assert 'class="premise"' in render(report)
 
 
 def test_runs_simulated_alike_share_a_sentence() -> None:

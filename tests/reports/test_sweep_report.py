@@ -6,21 +6,21 @@ from dataclasses import replace
 
 from llmbench.reports.chart_table import chart_table
 from llmbench.reports.html.figure import keys
+from llmbench.reports.measure import Measure
 from llmbench.reports.model import Table
 from llmbench.reports.sweep_model import (
     SaturationPoint,
     SweepCell,
     SweepLead,
-    SweepQuantity,
     SweepRival,
     SweepTable,
 )
 from llmbench.reports.sweep_report import cells_table, sweep_report
 
 FOUND = SaturationPoint({"engine": "static"}, "found", 4.0, 4.1)
-SPEED = SweepQuantity("output_throughput", "window", "tokens/s", "higher")
-TTFT = SweepQuantity("ttft", "p99", "s", "lower")
-TPOT = SweepQuantity("tpot", "mean", "s", "lower")
+SPEED = Measure("output_throughput", "window", "tokens/s", "higher")
+TTFT = Measure("ttft", "p99", "s", "lower")
+TPOT = Measure("tpot", "mean", "s", "lower")
 
 
 def table(*points: SaturationPoint) -> SweepTable:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
@@ -24,6 +23,7 @@ from llmbench.harness.ab.turns import quad
 from llmbench.harness.ab.verdicts import verdicts_of
 from llmbench.harness.comparison.quantities import find_quantity
 from llmbench.harness.errors import InvalidRun
+from llmbench.harness.storage.json_text import json_text
 
 from .fakes import ASKED, FakeSide
 
@@ -218,7 +218,7 @@ def test_a_dropped_quad_is_no_new_evidence() -> None:
     assert len(outcome.dropped) == 2
     assert outcome.pairs > 16
     assert len(said) == len({line.partition(" ")[0] for line in said}) > 1
-    json.dumps(as_json(outcome, ASKED), allow_nan=False)
+    json_text(as_json(outcome, ASKED))
 
 
 def test_too_many_dropped_quads_prove_nothing() -> None:

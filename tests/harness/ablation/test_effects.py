@@ -29,6 +29,7 @@ from llmbench.harness.stats.bootstrap import (
 
 from ...chance import fewest, most
 from ..judged import judged_run, quality_of
+from ..stats.samples import one_each
 from .test_contrasts import FIRST_RUN, PILOT_PLANT, SECOND_RUN
 
 TWO = Design((Axis("a", ("one", "two")), Axis("b", ("x", "y"))))
@@ -68,7 +69,7 @@ def test_repeated_runs_of_the_pilot_plant() -> None:
 
 
 def _by_request(values: Callable[[Cell], np.ndarray]) -> dict[Cell, Measure]:
-    return {cell: ByRequest(Sample.one_each(values(cell)), Statistic()) for cell in TWO.cells}
+    return {cell: ByRequest(one_each(values(cell)), Statistic()) for cell in TWO.cells}
 
 
 def test_ratios_are_averaged_as_logarithms_and_pairing_leaves_no_doubt() -> None:
@@ -171,8 +172,7 @@ def test_what_cannot_be_worked_out_is_refused() -> None:
         _effects(TWO, [zero])
     cells = Design((Axis("a", ("one", "three")), Axis("b", ("x", "y"))))
     measures: dict[Cell, Measure] = {
-        cell: ByRequest(Sample.one_each(np.ones(3 + len(cell.name))), Statistic())
-        for cell in cells.cells
+        cell: ByRequest(one_each(np.ones(3 + len(cell.name))), Statistic()) for cell in cells.cells
     }
     with pytest.raises(ValueError, match="not paired"):
         _effects(cells, [measures])
@@ -204,7 +204,7 @@ def _by_part(shift: np.ndarray, parts: int = 128) -> dict[Cell, Measure]:
     hard = np.random.default_rng(2).normal(3.0, 0.5, parts)
     costs = {"one": hard, "two": hard + shift}
     return {
-        cell: ByPart(Sample.one_each(costs[str(cell.overrides["a"])]), Statistic(of_logs=True))
+        cell: ByPart(one_each(costs[str(cell.overrides["a"])]), Statistic(of_logs=True))
         for cell in TWO.cells
     }
 

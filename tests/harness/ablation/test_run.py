@@ -79,21 +79,6 @@ def test_a_repeat_of_one_cell_is_not_stored_as_another_cell(tmp_path: Path) -> N
         check_repeats(tmp_path, design, 1)
 
 
-def test_repeats_stored_under_their_earlier_names_are_found(design: Design, tmp_path: Path) -> None:
-    runner = VirtualCells(count=5)
-    checked = check(design, runner, repeats=2, seed=0)
-    run_cells(checked, runner, tmp_path, Told())
-    for cell in design.cells:
-        stored = tmp_path / "cells" / f"{cell.name},repeat=2"
-        stored.rename(stored.with_name(f"{cell.name}.2"))
-    with pytest.raises(StoreError, match=r"\.2; expected --repeats 2 or more"):
-        check_repeats(tmp_path, design, 1)
-
-    again = VirtualCells(count=5)
-    assert set(run_cells(checked, again, tmp_path, Told()).runs) == set(design.cells)
-    assert again.served == []
-
-
 def test_levels_that_are_written_alike_are_refused() -> None:
     design = parse_axes("delay_factor=0.1234567:0.1234568", engine_config("paged"))
     with pytest.raises(ConfigError, match=r"delay_factor=0\.123457' is not allowed"):

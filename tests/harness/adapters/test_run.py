@@ -15,9 +15,9 @@ from llmbench.engines.errors import OutOfMemory
 from llmbench.harness.adapters import run as tool
 from llmbench.harness.adapters.run import measure_adapted
 from llmbench.harness.cli import main
-from llmbench.harness.cli.target_options import TARGETS
 from llmbench.harness.comparison.compare import compare
 from llmbench.harness.config import LoadConfig, RunConfig
+from llmbench.harness.options.server import TARGETS
 from llmbench.harness.rendering import comparison_reports, run_reports
 from llmbench.harness.run.experiment import Prepared, prepare
 from llmbench.harness.run.watch import Silent

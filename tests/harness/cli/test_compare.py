@@ -13,7 +13,6 @@ from llmbench.harness.cli.compare_tables import print_comparison
 from llmbench.harness.comparison.compare import compare
 from llmbench.harness.storage.store import write_run
 from llmbench.reports.comparison_report import comparison_report
-from llmbench.reports.comparison_tables import row_label
 from llmbench.reports.model import ConfigDifference, Ratio
 
 from ...reports.comparisons import compared_runs, comparison_of
@@ -94,7 +93,7 @@ def test_eighty_columns_break_no_name_and_no_verdict(
     assert max(map(len, lines)) <= 80
     # A row a line for each of the other runs, with its verdict.
     for row in comparison.rows:
-        shown = [line.rstrip() for line in lines if line.startswith(f"{row_label(row)} ")]
+        shown = [line.rstrip() for line in lines if line.startswith(f"{row.label} ")]
         assert len(shown) == 2, row
         if row.ratios[1] is not None and row.ratios[1].verdict is not None:
             assert all(line.endswith((" ?", " =", " +", " -")) for line in shown), row

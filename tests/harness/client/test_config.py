@@ -7,11 +7,18 @@ from typing import Any
 
 import pytest
 from llmbench.engines.errors import ConfigError
-from llmbench.harness.cli.target_options import parse_timeouts, server_options
-from llmbench.harness.client.config import ClientConfig, Timeouts, Url, parse_extra, parse_url
+from llmbench.harness.client.config import (
+    ClientConfig,
+    Timeouts,
+    Url,
+    parse_extra,
+    parse_timeouts,
+    parse_url,
+)
 from llmbench.harness.client.headers import parse_headers
 from llmbench.harness.client.servers import OTHER, SERVER_NAMES, SERVERS, find_server
 from llmbench.harness.options.run import parameters_of
+from llmbench.harness.options.server import server_options
 
 
 @pytest.mark.parametrize(

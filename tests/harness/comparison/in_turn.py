@@ -41,7 +41,7 @@ def run_of(
 
 def verdicts_of(before: StoredRun, after: StoredRun) -> dict[str, Verdict | None]:
     rows = compare([before, after]).rows
-    return {f"{row.id}.{row.stat}": row.ratios[1].verdict for row in rows if row.ratios[1]}
+    return {row.name: row.ratios[1].verdict for row in rows if row.ratios[1]}
 
 
 def repeated(name: str, *runs: StoredRun) -> Repeats:

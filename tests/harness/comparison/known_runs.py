@@ -49,7 +49,5 @@ def known_run(
 
 def verdicts_of(comparison: Comparison) -> dict[str, str | None]:
     return {
-        f"{row.id}.{row.stat}": ratio.verdict
-        for row in comparison.rows
-        if (ratio := row.ratios[1]) is not None
+        row.name: ratio.verdict for row in comparison.rows if (ratio := row.ratios[1]) is not None
     }

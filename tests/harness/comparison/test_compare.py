@@ -23,7 +23,7 @@ from .known_runs import known_run, verdicts_of
 
 
 def _row(comparison: Comparison, name: str) -> MetricComparison:
-    return next(row for row in comparison.rows if f"{row.id}.{row.stat}" == name)
+    return next(row for row in comparison.rows if row.name == name)
 
 
 def _ratio(comparison: Comparison, name: str, place: int = 1) -> Ratio:
@@ -75,7 +75,7 @@ def test_chunks_of_one_token_are_told_as_tokens_alone(capsys: pytest.CaptureFixt
     assert "\nicl " not in printed
     # One run whose chunks held several tokens makes it another quantity of both.
     runs[1] = _chunked(runs[1], 2.0)
-    assert {"icl.p50", "icl.p99"} <= {f"{row.id}.{row.stat}" for row in compare(runs).rows}
+    assert {"icl.p50", "icl.p99"} <= {row.name for row in compare(runs).rows}
     print_run(runs[1].result)
     assert "\nicl " in capsys.readouterr().out
 

@@ -45,7 +45,7 @@ def test_what_is_no_time_is_known_from_a_short_run() -> None:
     before, after = run_of(3.0), run_of(3.0, seed=2)
     for name in ("kv.waste_share", "batch_tokens.mean"):
         assert too_little([results(before), results(after)], QUANTITIES[name]) == ""
-    rows = {f"{row.id}.{row.stat}": row for row in compare([before, after]).rows}
+    rows = {row.name: row for row in compare([before, after]).rows}
     waste = rows["kv.waste_share"].ratios[1]
     assert waste is not None
     assert waste.verdict != "inconclusive"
@@ -127,7 +127,7 @@ def test_comparison_and_gate_and_repeats_take_three_seconds_alike(simulated: boo
         return run_of(seconds, slower=slower, seed=seed, simulated=simulated)
 
     before, after = made(3.0, 1.0, 1), made(3.0, 1.5, 2)
-    rows = {f"{row.id}.{row.stat}": row for row in compare([before, after]).rows}
+    rows = {row.name: row for row in compare([before, after]).rows}
     ratio = rows["tpot.mean"].ratios[1]
     assert ratio is not None
     assert ratio.verdict == ("worse" if simulated else "inconclusive")

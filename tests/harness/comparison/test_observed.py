@@ -81,7 +81,7 @@ def test_what_is_one_number_a_run_has_no_sample() -> None:
 
 def ratios(before: StoredRun, after: StoredRun) -> dict[str, Ratio]:
     return {
-        f"{row.id}.{row.stat}": ratio
+        row.name: ratio
         for row in compare([before, after]).rows
         if (ratio := row.ratios[1]) is not None
     }

@@ -85,9 +85,7 @@ def test_repeated_runs_are_not_of_the_same_work_either() -> None:
     ]
     compared = compare_repeats(sides)
     verdicts = [
-        one.ratios[1].verdict
-        for one in compared.rows
-        if one.ratios[1] and f"{one.id}.{one.stat}" in OF_LENGTHS
+        one.ratios[1].verdict for one in compared.rows if one.ratios[1] and one.name in OF_LENGTHS
     ]
     assert set(verdicts) == {"inconclusive"}
     assert any("not of the same work" in one for one in compared.warnings)

@@ -39,7 +39,7 @@ def found(before: Quality, after: Quality, name: str = "quality.perplexity") -> 
 
 
 def ratio_of(before: StoredRun, after: StoredRun, name: str = "quality.perplexity") -> Ratio:
-    rows = {f"{row.id}.{row.stat}": row for row in compare([before, after]).rows}
+    rows = {row.name: row for row in compare([before, after]).rows}
     ratio = rows[name].ratios[1]
     assert ratio is not None
     return ratio
@@ -236,7 +236,7 @@ def test_repeats_read_the_same_text_so_they_show_no_more_than_one() -> None:
     assert single.estimate is not None
     assert finding.estimate.low == pytest.approx(single.estimate.low)
     assert finding.estimate.high == pytest.approx(single.estimate.high)
-    rows = {f"{row.id}.{row.stat}": row for row in compare_repeats(sides).rows}
+    rows = {row.name: row for row in compare_repeats(sides).rows}
     ratio = rows["quality.perplexity"].ratios[1]
     assert ratio is not None
     assert ratio.verdict == "inconclusive"

@@ -120,10 +120,11 @@ def test_it_goes_on_where_it_stopped(
 
 
 WITHOUT_PASSES = json.dumps({"settings": {}, "schema_version": SCHEMA_VERSION})
+OTHER_VERSION = json.dumps({"settings": {}, "schema_version": SCHEMA_VERSION + 1, "passes": []})
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", WITHOUT_PASSES])
-def test_damaged_passes_are_one_line(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["{", "[]", "{}", WITHOUT_PASSES, OTHER_VERSION])
+def test_passes_that_cannot_be_read_are_one_line(text: str, tmp_path: Path) -> None:
     (tmp_path / STEPS_FILE).write_text(text)
     with pytest.raises(StoreError) as error:
         tool.load_steps(tmp_path, {})

@@ -57,24 +57,15 @@ def test_simulated_runs_are_in_the_order_of_their_names_whatever_a_copy_made_of_
     assert "4 runs, n1 to n10 in the order of names" in history_reports(told)["history.html"]
 
 
-def test_runs_of_other_threads_are_another_experiment_however_old(tmp_path: Path) -> None:
-    """Once, only the environment said how many threads there were."""
-    of_one = {"torch": {"threads": 1}}
-    written = [
-        run("new-1", day=4, config={"threads": 1}, environment=of_one),
-        run("old-1", day=1, config={"threads": None}, environment=of_one),
-        run("new-2", day=3),
-        run("old-2", day=2, config={"threads": None}),
+def test_runs_of_other_threads_are_another_experiment() -> None:
+    runs = [
+        run("of-one", day=1, config={"threads": 1}),
+        run("second", day=3),
+        run("first", day=2),
     ]
-    requests, traces = serve_in_turn(12)
-    tables = stored_run(requests, traces)
-    for one in written:
-        write_run(tmp_path / one.directory, one.result, tables.requests, tables.steps, {})
-    found, _ = find_runs([tmp_path])
-    names = [[one.directory.name for one in members] for members in group(found)]
-    assert names == [["old-1", "new-1"], ["old-2", "new-2"]]
-    assert differing_config(found[:2])[0].values == (1, 2)
-    assert differing_config([one for one in found if one.directory.name.endswith("1")]) == ()
+    names = [[one.directory.name for one in members] for members in group(runs)]
+    assert names == [["of-one"], ["first", "second"]]
+    assert differing_config(runs[:2])[0].values == (1, 2)
 
 
 def test_repeats_that_are_alone_are_named_in_full_and_nothing_is_called_steady() -> None:
@@ -112,7 +103,7 @@ def test_runs_that_are_alone_are_one_line_and_no_caution() -> None:
     assert history_report(history(pair)).notes == ()
 
 
-def test_a_setting_that_older_versions_did_not_have_parts_no_series() -> None:
+def test_a_setting_that_a_run_does_not_say_parts_no_series() -> None:
     old = run("old", day=1)
     new = run("new", day=2, config={"cuda_graphs": "off", "tensor_parallel": 1})
     other = run("other", day=3, config={"cuda_graphs": "decode"})

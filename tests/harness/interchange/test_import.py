@@ -137,7 +137,7 @@ def test_the_pace_of_some_replies_is_not_that_of_all(tmp_path: Path) -> None:
     path.write_text(json.dumps({**theirs, "itls": gaps_s}))
     run = read_run(path)
     assert stat(run.result, "tpot", "count") == 8
-    rows = {f"{row.id}.{row.stat}": row for row in compare([read_run(VLLM), run]).rows}
+    rows = {row.name: row for row in compare([read_run(VLLM), run]).rows}
     (_, ratio) = rows["tpot.mean"].ratios
     assert ratio is not None
     assert ratio.too_little.startswith("8 of 16 replies of several tokens came all at once")
@@ -226,7 +226,7 @@ def test_a_guidellm_report_without_its_requests_and_one_with_several(tmp_path: P
 
 def test_runs_of_different_tools_side_by_side(aiperf: Path) -> None:
     comparison = compare([read_run(VLLM), read_run(aiperf), read_run(VLLM_SUMMARY)])
-    rows = {f"{row.id}.{row.stat}": row for row in comparison.rows}
+    rows = {row.name: row for row in comparison.rows}
     ttft = rows["ttft.mean"]
     assert all(value is not None for value in ttft.values)
     with_requests, summary = ttft.ratios[1], ttft.ratios[2]

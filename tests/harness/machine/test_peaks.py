@@ -18,7 +18,7 @@ from llmbench.harness.machine.kept_peaks import (
     read_peaks,
 )
 from llmbench.harness.machine.peaks import peaks_of_device
-from llmbench.harness.machine.rates import W4A8, datasheet_of
+from llmbench.harness.machine.rates import datasheet_of
 from llmbench.harness.result import Peaks
 from llmbench.kernels import rates
 from typer.testing import CliRunner
@@ -105,15 +105,6 @@ def test_the_best_of_all_measurements_is_kept_unless_forgotten(tmp_path: Path) -
     assert keep_peaks(path, other) == other
     keep_peaks(path, mine(25e9, bf16=1e11), forget=True)
     assert read_peaks(path) == (other, mine(25e9, bf16=1e11))
-
-
-def test_older_peaks_of_a_machine_say_how_to_measure_the_newest() -> None:
-    keep_peaks(peaks_path(), mine(30e9, bf16=3e11))
-    why = peaks_of_device(CPU, W4A8)
-    assert why == (
-        f"the peak of this machine in w4a8 is not known: llmbench machine --threads "
-        f"{torch.get_num_threads()} measures it"
-    )
 
 
 def small(monkeypatch: pytest.MonkeyPatch) -> None:

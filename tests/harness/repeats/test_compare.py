@@ -21,7 +21,7 @@ BEFORE = (0.100, 0.110, 0.105, 0.120)
 
 
 def _row(comparison: Comparison, name: str) -> MetricComparison:
-    return next(row for row in comparison.rows if f"{row.id}.{row.stat}" == name)
+    return next(row for row in comparison.rows if row.name == name)
 
 
 def _slower(factors: Sequence[float]) -> Repeats:
@@ -105,13 +105,12 @@ def _view(name: str) -> Run:
 def test_every_ratio_that_a_sentence_names_is_judged() -> None:
     from llmbench.harness.repeats.compare import SENTENCE_ROWS
     from llmbench.reports.comparison_report import comparison_report
-    from llmbench.reports.comparison_tables import row_label
     from llmbench.reports.glossary import in_sentence
 
     comparison = compare_repeats(_two_pairs())
     report = comparison_report([_view("a"), _view("b")], comparison)
     told = f"{report.verdict} {comparison.undecided}"
-    labels = {f"{one.id}.{one.stat}": row_label(one) for one in comparison.rows}
+    labels = {one.name: one.label for one in comparison.rows}
     named = {name for name, label in labels.items() if f"{in_sentence(label)} (" in told}
     assert {"ttft.p99", "output_throughput.window"} <= named
     assert named <= SENTENCE_ROWS

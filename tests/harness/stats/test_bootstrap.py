@@ -21,11 +21,13 @@ from llmbench.harness.stats.bootstrap import (
     widening,
 )
 
+from .samples import one_each
+
 MEAN, P50, P90 = Statistic(), Statistic(50), Statistic(90)
 
 
 def _lognormal(rng: np.random.Generator, count: int, scale: float = 1.0) -> Sample:
-    return Sample.one_each(scale * rng.lognormal(0, 0.5, count))
+    return one_each(scale * rng.lognormal(0, 0.5, count))
 
 
 def _covered(statistic: Statistic, true_ratio: float, trials: int = 120) -> float:
@@ -67,16 +69,14 @@ def test_the_p99_of_many_gaps_is_looked_for_in_the_tail_alone() -> None:
 
 
 def test_the_ratio_is_of_the_observed_samples() -> None:
-    found = compare_samples(Sample.one_each([1, 2, 3]), Sample.one_each([2, 4, 9]), MEAN)
+    found = compare_samples(one_each([1, 2, 3]), one_each([2, 4, 9]), MEAN)
 
     assert found.value == pytest.approx(5 / 2)
     assert found.low <= found.value <= found.high
 
 
 def test_a_difference() -> None:
-    found = compare_samples(
-        Sample.one_each([1, 2, 3]), Sample.one_each([2, 4, 9]), MEAN, contrast="difference"
-    )
+    found = compare_samples(one_each([1, 2, 3]), one_each([2, 4, 9]), MEAN, contrast="difference")
 
     assert found.value == pytest.approx(3.0)
 
@@ -93,7 +93,7 @@ def test_pairs_cancel_what_both_sides_share() -> None:
     rng = np.random.default_rng(0)
     a = rng.lognormal(0, 1, 60)
     noise = rng.normal(1.1, 0.01, 60)
-    baseline, current = Sample.one_each(a), Sample.one_each(a * noise)
+    baseline, current = one_each(a), one_each(a * noise)
 
     paired = compare_samples(baseline, current, MEAN, paired=True)
     unpaired = compare_samples(baseline, current, MEAN)
@@ -105,7 +105,7 @@ def test_pairs_cancel_what_both_sides_share() -> None:
 
 def test_pairs_must_be_pairs() -> None:
     with pytest.raises(ValueError, match="paired samples of 2 and 3 units"):
-        compare_samples(Sample.one_each([1, 2]), Sample.one_each([1, 2, 3]), MEAN, paired=True)
+        compare_samples(one_each([1, 2]), one_each([1, 2, 3]), MEAN, paired=True)
 
 
 def test_blocks_widen_the_interval_of_a_series_with_memory() -> None:
@@ -116,7 +116,7 @@ def test_blocks_widen_the_interval_of_a_series_with_memory() -> None:
         values = [10.0]
         for _ in range(299):
             values.append(10 + 0.9 * (values[-1] - 10) + rng.normal())
-        return Sample.one_each(values)
+        return one_each(values)
 
     a, b = series(), series()
     single = compare_samples(a, b, MEAN, block=1)
@@ -130,7 +130,7 @@ def test_gaps_of_one_request_are_drawn_together() -> None:
     pace = np.linspace(1, 2, 10)
     units = np.repeat(np.arange(10), 50)
     together = Sample(np.repeat(pace, 50), units, 10)
-    apart = Sample.one_each(np.repeat(pace, 50))
+    apart = one_each(np.repeat(pace, 50))
 
     wide = compare_samples(together, together, MEAN, block=1)
     narrow = compare_samples(apart, apart, MEAN, block=1)
@@ -140,7 +140,7 @@ def test_gaps_of_one_request_are_drawn_together() -> None:
 
 @pytest.mark.parametrize("baseline", [[], [0.0, 0.0]])
 def test_a_ratio_to_nothing_is_undefined(baseline: list[float]) -> None:
-    found = compare_samples(Sample.one_each(baseline), Sample.one_each([1.0, 2.0]), MEAN)
+    found = compare_samples(one_each(baseline), one_each([1.0, 2.0]), MEAN)
 
     assert math.isnan(found.value)
     assert math.isnan(found.low)
@@ -169,7 +169,7 @@ def _stays(rng: np.random.Generator, count: int, load: float) -> Sample:
     for at in range(count):
         stays[at] = wait + services[at]
         wait = max(0.0, stays[at] - gaps[at])
-    return Sample.one_each(stays)
+    return one_each(stays)
 
 
 @pytest.mark.parametrize("statistic", [MEAN, P50], ids=["mean", "p50"])
@@ -219,7 +219,7 @@ def test_few_blocks_widen_an_interval() -> None:
 
 
 def test_few_units_are_no_certainty() -> None:
-    found = compare_samples(Sample.one_each([1.0, 2.0]), Sample.one_each([2.0, 3.0]), MEAN)
+    found = compare_samples(one_each([1.0, 2.0]), one_each([2.0, 3.0]), MEAN)
     assert math.isfinite(found.low)
     assert found.low < 0.7
     assert found.high > 5
@@ -233,8 +233,8 @@ def test_few_units_are_no_certainty() -> None:
 def test_a_paired_rescaling_is_known_exactly(
     values: list[float], factor: float, statistic: Statistic
 ) -> None:
-    baseline = Sample.one_each(values)
-    current = Sample.one_each(np.asarray(values) * factor)
+    baseline = one_each(values)
+    current = one_each(np.asarray(values) * factor)
     found = compare_samples(baseline, current, statistic, paired=True, resamples=50)
 
     assert (found.value, found.low, found.high) == pytest.approx((factor,) * 3)
@@ -243,7 +243,7 @@ def test_a_paired_rescaling_is_known_exactly(
 def test_more_confidence_goes_as_far_as_students_t() -> None:
     """Not as far as the outermost of 2 000 resamples, which are the least block drawn ten times."""
     rng = np.random.default_rng()
-    baseline, current = (Sample.one_each(rng.lognormal(0, 1.5, size=50)) for _ in range(2))
+    baseline, current = (one_each(rng.lognormal(0, 1.5, size=50)) for _ in range(2))
     usual, sure = (
         compare_samples(baseline, current, MEAN, contrast="difference", confidence=one)
         for one in (0.95, 0.9998)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from llmbench.harness.storage.settings import completed, difference, in_force, settings_of
+from llmbench.harness.storage.settings import difference, in_force, settings_of
 
 
 @pytest.mark.parametrize(
@@ -22,18 +22,7 @@ def test_the_first_setting_that_differs_is_named_with_both_values(
     assert difference(here, there) == said
 
 
-def test_a_file_of_before_a_setting_means_what_was_done_then() -> None:
-    """Else every stored run would differ from one of today, and each series in a history end."""
-    before = {"engine": "vllm-v1", "machine": {"memory_utilisation": 0.9}}
-    now = {
-        "engine": "vllm-v1",
-        "machine": {"free_memory_fraction": 0.9},
-        "whole_prompt_fits": False,
-    }
-    assert settings_of(completed(before, {})) == settings_of(completed(now, {}))
-
-
-def test_what_an_older_version_let_be_told_for_nothing_makes_no_other_experiment() -> None:
+def test_what_was_told_for_nothing_makes_no_other_experiment() -> None:
     """Else a series in a history would end, and a stored cell would not be found again."""
     now = {"batching": "mixed", "mixing": "sarathi", "admission": "optimistic", "kv": "paged"}
     before = {**now, "delay_factor": 2.0, "long_prefill_tokens": 64, "watermark": 0.02}

@@ -7,10 +7,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from llmbench.reports.comparison_report import comparison_report
 from llmbench.reports.format import number
-from llmbench.reports.html import render_comparison, render_run
-from llmbench.reports.html.page import parted, whole
+from llmbench.reports.html.page import parted, render, whole
 from llmbench.reports.model import Note, Run
+from llmbench.reports.run_report import run_report
 
 from ..comparisons import compared_runs, comparison_of
 from ..conftest import make_run, partial
@@ -73,7 +74,7 @@ def own_part(text: str) -> str:
 
 
 def test_every_run_gives_a_page_that_loads_nothing(any_run: Run) -> None:
-    text = render_run(any_run)
+    text = render(run_report(any_run))
     page = check(text)
     assert "http" not in own_part(text).replace("http-equiv", "")
     assert not re.search(r"@import|url\(", own_part(text))
@@ -88,7 +89,7 @@ def test_every_run_gives_a_page_that_loads_nothing(any_run: Run) -> None:
 
 
 def test_the_first_screen_has_the_answer(run: Run) -> None:
-    page = check(render_run(run))
+    page = check(render(run_report(run)))
     first = page.text[: page.text.index("Glossary")].replace("\u00a0", " ")
     stats = run.result["metrics"]["ttft"]["stats"]
     assert f"{number(1e3 * stats['p50'])} ms" in first
@@ -119,9 +120,13 @@ def test_many_notes_leave_the_first_screen_to_the_answer(
 
 
 def test_a_partial_run_raises_an_alarm(run: Run) -> None:
-    alarms = [div for div in check(render_run(partial())).all("div") if div.get("role") == "alert"]
+    alarms = [
+        div for div in check(render(run_report(partial()))).all("div") if div.get("role") == "alert"
+    ]
     assert len(alarms) == 1
-    assert not [div for div in check(render_run(run)).all("div") if div.get("role") == "alert"]
+    assert not [
+        div for div in check(render(run_report(run))).all("div") if div.get("role") == "alert"
+    ]
 
 
 def test_hostile_names_stay_text() -> None:
@@ -129,25 +134,25 @@ def test_hostile_names_stay_text() -> None:
     run.result["config"].update(model=HOSTILE, engine=HOSTILE, stands_for=HOSTILE)
     run.result["validity"]["checks"][0]["detail"] = HOSTILE
     run.requests["request_id"] = HOSTILE
-    page = check(render_run(run))
+    page = check(render(run_report(run)))
     assert len(page.all("script")) == 4
     assert HOSTILE in page.text
     runs = [run, make_run("other")]
-    compared = check(render_comparison(runs, comparison_of(runs)))
+    compared = check(render(comparison_report(runs, comparison_of(runs))))
     assert len(compared.all("script")) == 4
 
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_comparisons_of_two_and_more(count: int) -> None:
     runs = compared_runs(count)
-    page = check(render_comparison(runs, comparison_of(runs)))
+    page = check(render(comparison_report(runs, comparison_of(runs))))
     assert "▼ worse 1.31× (1.10\u00a0to\u00a01.62)" in page.text
     for run in runs:
         assert f"KV cache over time: {run.name}" in page.text
 
 
 def test_a_long_run_still_fits(long_run: Run) -> None:
-    assert len(render_run(long_run).encode()) < 8 * 2**20
+    assert len(render(run_report(long_run)).encode()) < 8 * 2**20
 
 
 @pytest.mark.parametrize(
@@ -176,7 +181,9 @@ def test_three_runs_fit_a_page(tmp_path: Path) -> None:
     )
     page = tmp_path / "page.html"
     # Without plotly.js, which would draw for seconds what is below the table.
-    page.write_text(own_part(render_comparison(runs, comparison_of(runs))) + measure, "utf-8")
+    page.write_text(
+        own_part(render(comparison_report(runs, comparison_of(runs)))) + measure, "utf-8"
+    )
     shown = subprocess.run(
         [
             *(str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from llmbench.harness.serve.overhead import Load, drain, measure
+from llmbench.harness.bench.serve_overhead import Load, drain, measure
 
-from .servers import WAIT_S, served
+from ..serve.servers import WAIT_S, served
 
 
 def test_a_round_of_each_side() -> None:

@@ -1,6 +1,6 @@
 """What the protocol costs: output tokens a second in process and over HTTP, of one engine's twin.
 
-    python -m llmbench.harness.serve.overhead --model bundled --streams 8 --streams 32
+    python -m llmbench.harness.bench.serve_overhead --model bundled --streams 8 --streams 32
 
 The two take turns, each over its own engine with the same weights; the client is a process of its
 own that reads every byte and parses none. All of them share the machine's cores, as a server and
@@ -123,8 +123,8 @@ def measure(
     from ...engines.config import engine_config
     from ..config import RunConfig
     from ..machine.port import bind
-    from .load_engine import load_engine
-    from .server import GracefulServer, ServeConfig, start_service, url
+    from ..serve.load_engine import load_engine
+    from ..serve.server import GracefulServer, ServeConfig, start_service, url
 
     asked = engine_config(engine, quant=quant, kv_memory_bytes=256 * 2**20)
     run = RunConfig(model, asked)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..options.run import parameters_of, with_options
+from .run import parameters_of, with_options
 
 if TYPE_CHECKING:
-    from ..client.config import ClientConfig, Timeouts
+    from ..client.config import ClientConfig
 
 _PANEL = "Server (--target openai)"
 TARGETS = ("in-process", "openai", "vllm", "tensorrt_llm")
@@ -173,7 +173,7 @@ def server_options(
 ) -> ServerAsked:
     """The server that they make, checked."""
     from ...engines.errors import ConfigError, unknown_name
-    from ..client.config import ClientConfig, parse_extra, parse_url
+    from ..client.config import ClientConfig, parse_extra, parse_timeouts, parse_url
     from ..client.headers import parse_headers
     from ..client.tls import Trust
 
@@ -205,24 +205,6 @@ def server_options(
     if client.tls is not None:
         client.tls.context()
     return ServerAsked(client, tokenizer, client_calibration)
-
-
-def parse_timeouts(text: str | None) -> Timeouts:
-    """Limits from `first-token:30s,chunk:5s`; what is not named has its default. Raises
-    ConfigError for `timeout`."""
-    from ...engines.errors import unknown_name
-    from ..client.config import Timeouts
-    from ..slo import parse_seconds
-
-    known = {"connect": "connect_s", "first-token": "first_token_s", "chunk": "chunk_s"}
-    known["total"] = "total_s"
-    limits: dict[str, float] = {}
-    for part in text.split(",") if text else ():
-        name, _, limit = part.strip().partition(":")
-        if name not in known:
-            raise unknown_name("timeout", name, known)
-        limits[known[name]] = parse_seconds("timeout", limit.strip())
-    return Timeouts(**limits)
 
 
 def with_server_options(command: Callable[..., None]) -> Callable[..., None]:
