@@ -7,14 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...engines.models.tokenizer import Tokenizer
+from ...engines.models.tokenizer import LONG_TEXT, Tokenizer
 from ...workloads.api import Message
 from ..run.chat_template import ChatTemplateError, Render
 from .bodies import ChatMessage
 from .errors import bad_request
-
-# Longer texts are tokenised beside the event loop, which would otherwise hold up every stream.
-LONG_TEXT = 4096
 
 
 @dataclass(frozen=True)
@@ -57,6 +54,7 @@ class Prompts:
         def encode() -> list[int]:
             return self.tokenizer.encode(text, add_special_tokens=add_special_tokens)
 
+        # A long one beside the event loop, which would otherwise hold up every stream.
         token_ids = encode() if len(text) < LONG_TEXT else await asyncio.to_thread(encode)
         return self._checked(token_ids)
 
