@@ -2,7 +2,8 @@
 
 Beside the rules of YAML 1.1: a key that stands twice in a mapping is refused, for one of its values
 would be lost in silence; `1e3` is a number, as in YAML 1.2; and what only looks like a number or a
-date stays a text, so that the field it stands in can say what it takes.
+date stays a text, so that the field it stands in can say what it takes. So do `010` and `1:30`,
+which are 8 and 90 in YAML 1.1.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import yaml
 
 from .api import WorkloadError
 
+_OCTAL_OR_SEXAGESIMAL = re.compile(r"[-+]?0[0-9_]+|.*:.*")
 _EXPONENT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+")
 
 
@@ -62,18 +64,22 @@ class _Loader(yaml.SafeLoader):
 
 
 def _or_text(name: str) -> None:
-    """Construct a scalar as YAML does; one that is malformed, or of too many digits, as a text."""
+    """Construct a scalar as YAML does; one that is malformed, of too many digits, or another number
+    than it looks like, as a text."""
     construct = yaml.SafeLoader.yaml_constructors[f"tag:yaml.org,2002:{name}"]
+    is_number = name in ("int", "float")
 
     def constructed(loader: _Loader, node: yaml.ScalarNode) -> object:
+        if is_number and _OCTAL_OR_SEXAGESIMAL.fullmatch(node.value):
+            return node.value
         try:
             return construct(loader, node)
-        except (ValueError, OverflowError):
+        except (KeyError, ValueError, OverflowError):
             return node.value
 
     _Loader.add_constructor(f"tag:yaml.org,2002:{name}", constructed)
 
 
-for _name in ("int", "float", "timestamp"):
+for _name in ("bool", "int", "float", "timestamp"):
     _or_text(_name)
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
