@@ -28,7 +28,8 @@ from typing import Any
 import yaml
 
 from ...engines.errors import ConfigError
-from ..errors import unreadable
+from ...workloads.yaml_file import NotYamlError, parse_yaml
+from ..errors import StoreError, unreadable
 from ..storage.whole_file import write_whole, writing
 
 FORMAT = 1
@@ -62,11 +63,9 @@ def read_baseline(path: Path) -> Baseline:
     except (OSError, UnicodeDecodeError) as error:
         raise unreadable(_FIELD, path, "a YAML file of runs", error) from error
     try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(
-            _FIELD, str(path), f"a YAML file ({' '.join(str(error).split())})"
-        ) from error
+        data = parse_yaml(text)
+    except NotYamlError as error:
+        raise StoreError(_FIELD, path, f"{error}; expected a YAML file of runs") from error
     if not isinstance(data, dict) or data.get("gate") != FORMAT:
         found = data.get("gate") if isinstance(data, dict) else None
         raise ConfigError(_FIELD, str(path), f"'gate: {FORMAT}' in it, not {found!r}")

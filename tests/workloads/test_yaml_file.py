@@ -18,7 +18,7 @@ from .specs import CHAT, COUNT, written
     [
         ("num_requests: 3\nnum_requests: 5\n", "has num_requests twice, at line 1 and at line 2;"),
         ("a: {b: 1, c: 2, b: 3}\n", "has b twice, at line 1 and at line 1;"),
-        ("[" * 2000 + "\n", "is not valid YAML: it is nested too deeply; expected YAML"),
+        ("[" * 2000 + "\n", "is not valid YAML: it is nested too deeply; expected a YAML file"),
     ],
 )
 def test_a_file_that_says_too_much(tmp_path: Path, text: str, message: str) -> None:

@@ -197,6 +197,9 @@ def test_an_invalid_run_is_named() -> None:
         (f"gate: 1\nruns: {{a: {{quantities: {{x: {'9' * 400}}}}}}}", "a finite number"),
         ("gate: 1\nruns: [a]", "runs"),
         ("{", "a YAML file"),
+        ("gate: 1\nruns: {a: {}}\nruns: {b: {}}", "has runs twice, at line 2 and at line 3"),
+        ("gate: 1\nruns: {a: {quantities: {ttft.p99: 2026-13-01}}}", "ttft.p99: '2026-13-01'"),
+        ("[" * 2000, "nested too deeply; expected a YAML file"),
     ],
 )
 def test_a_bad_file_is_one_line(tmp_path: Path, text: str, said: str) -> None:
