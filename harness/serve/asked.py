@@ -64,6 +64,8 @@ async def understand(
         token_ids = [await prompts.of_chat(body.messages, max_model_len)]
     else:
         token_ids = await prompts.of_completion(body.prompt, max_model_len)
+    if body.stop_token_ids:
+        prompts.check_ids("stop_token_ids", body.stop_token_ids)
     reply_id = f"{'chatcmpl' if is_chat else 'cmpl'}-{secrets.token_hex(12)}"
     requests = tuple(
         Request(

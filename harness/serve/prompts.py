@@ -69,13 +69,17 @@ class Prompts:
     def _checked(self, token_ids: Sequence[Any]) -> tuple[int, ...]:
         if not token_ids:
             raise bad_request("prompt", "is empty: at least one token")
+        self.check_ids("prompt", token_ids)
+        return tuple(token_ids)
+
+    def check_ids(self, field: str, token_ids: Sequence[Any]) -> None:
+        """Raises ApiError for `field`. token_ids: at least one."""
         if set(map(type, token_ids)) != {int}:
-            raise bad_request("prompt", "token ids must be whole numbers")
+            raise bad_request(field, "token ids must be whole numbers")
         low, high = min(token_ids), max(token_ids)
         if low < 0 or high >= self.vocab_size:
             wrong = low if low < 0 else high
-            raise bad_request("prompt", f"{wrong} is not a token id: 0 to {self.vocab_size - 1}")
-        return tuple(token_ids)
+            raise bad_request(field, f"{wrong} is not a token id: 0 to {self.vocab_size - 1}")
 
 
 def _check_length(field: str, text: str, max_model_len: int) -> None:

@@ -198,6 +198,8 @@ NO_IMAGE = ("messages", "only text is served, no part of 'image_url'")
         (COMPLETIONS, {"n": 2, "best_of": 3}, "best_of", "must equal n"),
         (COMPLETIONS, {"stop": [""]}, "stop", "none of them empty"),
         (COMPLETIONS, {"logprobs": 21}, "logprobs", "less than or equal to 20"),
+        (COMPLETIONS, {"stop_token_ids": [1, -1]}, "stop_token_ids", "-1 is not a token id: 0 to"),
+        (CHAT, {"stop_token_ids": [2**70]}, "stop_token_ids", f"{2**70} is not a token id"),
         (COMPLETIONS, {"min_tokens": 4}, "min_tokens", "only with ignore_eos"),
         (COMPLETIONS, {"echo": True}, "echo", "False"),
         (COMPLETIONS, {"logit_bias": {}}, "logit_bias", "no such field"),
