@@ -160,6 +160,9 @@ class ClientConnection(asyncio.Protocol):
                 self.exchange.heard = True
             try:
                 self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade:
+                said = "the server went over to another protocol than HTTP"
+                self._fail(RequestFailedError(Label.NOT_HTTP, said))
             except httptools.HttpParserError as error:
                 self._fail(self._cause(error))
 
