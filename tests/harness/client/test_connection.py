@@ -113,3 +113,16 @@ def test_another_protocol_fails_its_request_alone(loop: asyncio.AbstractEventLoo
     failed = _failure(loop, switch)
     assert failed.label == Label.NOT_HTTP
     assert str(failed) == "the server went over to another protocol than HTTP"
+
+
+def test_a_redirect_says_where_to(loop: asyncio.AbstractEventLoop) -> None:
+    moved = b"HTTP/1.1 302 Found\r\nLocation: http://b/v1\r\nContent-Length: 0\r\n\r\n"
+    failed = _failure(loop, moved)
+    assert (failed.label, str(failed)) == ("http_302", "the server answered 302, to http://b/v1")
+
+
+def test_an_answer_that_is_encoded_says_how(loop: asyncio.AbstractEventLoop) -> None:
+    answer = ANSWER.replace(b"Content-Length", b"Content-Encoding: gzip\r\nContent-Length")
+    failed = _failure(loop, answer)
+    assert failed.label == Label.NOT_STREAMING
+    assert str(failed).startswith("the server answered in the encoding gzip, unasked")
