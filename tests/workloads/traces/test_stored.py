@@ -118,7 +118,7 @@ def test_a_table_with_a_value_that_is_none(
     _is_refused(tmp_path / "x.parquet")
     FRAME.assign(**{column: [str(value)] * 4}).to_parquet(tmp_path / "x.parquet")
     _is_refused(tmp_path / "x.parquet")
-    FRAME.assign(**{column: [None] * 4}).to_parquet(tmp_path / "x.parquet")
+    FRAME.assign(**{column: pd.Series([None] * 4)}).to_parquet(tmp_path / "x.parquet")
     _is_refused(tmp_path / "x.parquet")
 
 
