@@ -2,7 +2,8 @@
 
 Beside the rules of YAML 1.1: a key that stands twice in a mapping is refused, for one of its values
 would be lost in silence; `1e3` is a number, as in YAML 1.2; and what only looks like a number or a
-date stays a text, so that the field it stands in can say what it takes.
+date stays a text, so that the field it stands in can say what it takes. So do `010` and `1:30`,
+which are 8 and 90 in YAML 1.1.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import yaml
 
 from .api import WorkloadError
 
+_OCTAL_OR_SEXAGESIMAL = re.compile(r"[-+]?0[0-9_]+|.*:.*")
 _EXPONENT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+")
 
 
@@ -26,22 +28,28 @@ def read_yaml(path: Path) -> object:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise WorkloadError("workload", path, "a YAML file", f"cannot be read: {reason}") from error
     try:
-        return yaml.load(text, _Loader)
-    except _KeyTwiceError as error:
-        raise WorkloadError("workload", path, "each key once", str(error)) from None
+        return parse_yaml(text, exponents=True)
+    except NotYamlError as error:
+        raise WorkloadError("workload", path, "a YAML file", str(error)) from error
+
+
+class NotYamlError(ValueError):
+    """A text that is no YAML, or has a key twice in a mapping. `str()` is said of its file: `is not
+    valid YAML at line 3: …`, `has a twice, …`."""
+
+
+def parse_yaml(text: str, *, exponents: bool = False) -> object:
+    """What a text holds. exponents: `1e3` is a number; to YAML 1.1 it is a text, and what that
+    writes as a text would come back as another. Raises NotYamlError."""
+    try:
+        return yaml.load(text, _WithExponents if exponents else _Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
         what = getattr(error, "problem", None) or "bad syntax"
-        problem = f"is not valid YAML{where}: {what}"
-        raise WorkloadError("workload", path, "YAML", problem) from error
+        raise NotYamlError(f"is not valid YAML{where}: {what}") from error
     except RecursionError:
-        problem = "is not valid YAML: it is nested too deeply"
-        raise WorkloadError("workload", path, "YAML", problem) from None
-
-
-class _KeyTwiceError(Exception):
-    """A key that stands twice in one mapping."""
+        raise NotYamlError("is not valid YAML: it is nested too deeply") from None
 
 
 class _Loader(yaml.SafeLoader):
@@ -56,24 +64,34 @@ class _Loader(yaml.SafeLoader):
                 line, name = key.start_mark.line + 1, (key.tag, key.value)
                 if name in lines:
                     where = f"at line {lines[name]} and at line {line}"
-                    raise _KeyTwiceError(f"has {key.value} twice, {where}")
+                    raise NotYamlError(f"has {key.value} twice, {where}")
                 lines[name] = line
         return node
 
 
 def _or_text(name: str) -> None:
-    """Construct a scalar as YAML does; one that is malformed, or of too many digits, as a text."""
+    """Construct a scalar as YAML does; one that is malformed, of too many digits, or another number
+    than it looks like, as a text."""
     construct = yaml.SafeLoader.yaml_constructors[f"tag:yaml.org,2002:{name}"]
+    is_number = name in ("int", "float")
 
     def constructed(loader: _Loader, node: yaml.ScalarNode) -> object:
+        if is_number and _OCTAL_OR_SEXAGESIMAL.fullmatch(node.value):
+            return node.value
         try:
             return construct(loader, node)
-        except (ValueError, OverflowError):
+        except (KeyError, ValueError, OverflowError):
             return node.value
 
     _Loader.add_constructor(f"tag:yaml.org,2002:{name}", constructed)
 
 
-for _name in ("int", "float", "timestamp"):
+for _name in ("bool", "int", "float", "timestamp"):
     _or_text(_name)
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
+
+
+class _WithExponents(_Loader):
+    """`1e3` is a number."""
+
+
+_WithExponents.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))

@@ -7,6 +7,7 @@ and machine it was measured on, and nothing else.
 from __future__ import annotations
 
 import json
+import math
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
+from ..models.config import DTYPE_BYTES
 from ..trace import PhaseTimes
 from .features import DEVICE_PART_FEATURES, PART_FEATURES, labels
 from .work import StepWork
@@ -147,14 +149,14 @@ def load_calibration(path: Path) -> Calibration:
     except OSError as error:
         problem = f"a file that can be read ({error.strerror})"
         raise ConfigError("calibration", str(path), problem) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError("calibration", str(path), f"a JSON file ({error})") from error
     if not isinstance(data, dict) or data.pop("kind", None) != _KIND:
         raise ConfigError("calibration", str(path), "a file that `llmbench calibrate` wrote")
     if data.get("version") != VERSION:
         raise ConfigError("calibration version", data.get("version"), f"{VERSION}; calibrate again")
     try:
-        data["knots"] = tuple(data["knots"])
+        data["knots"] = _knots(data["knots"])
         data["errors"] = {name: FitError(**row) for name, row in data["errors"].items()}
         calibration = Calibration(**data)
         _check(calibration)
@@ -163,13 +165,58 @@ def load_calibration(path: Path) -> Calibration:
     return calibration
 
 
+def _knots(found: list[Any]) -> tuple[int, ...]:
+    """In order, for steps are looked up between them; the first is one token."""
+    if not all(type(one) is int for one in found) or found != sorted({1, *found}):
+        raise _wrong("knots", found, "whole numbers from 1 on, in order")
+    return tuple(found)
+
+
 def _check(calibration: Calibration) -> None:
-    """Every coefficient that `price` reads is there and is a time."""
+    """Every number that is read is there and is one; every coefficient that `price` reads, too, and
+    is a time."""
     device = "attention_s" not in calibration.coefficients
     for part, features in (DEVICE_PART_FEATURES if device else PART_FEATURES).items():
         row = calibration.coefficients[part]
         for name in labels(features, calibration.knots):
-            if not row[name] >= 0:
-                raise ConfigError(f"calibration {part}.{name}", row[name], "a number of at least 0")
-    for name in RANGES:
-        float(calibration.seen[name])
+            if not (_is_finite(row[name]) and row[name] >= 0):
+                raise _wrong(f"{part}.{name}", row[name], "a number of at least 0")
+    numbers = {f"seen.{name}": calibration.seen[name] for name in RANGES}
+    numbers |= {f"run_error.{name}": value for name, value in calibration.run_error.items()}
+    for phase, error in {"all": calibration.errors["all"], **calibration.errors}.items():
+        numbers |= {f"errors.{phase}.{name}": value for name, value in asdict(error).items()}
+        if type(error.steps) is not int:
+            raise _wrong(f"errors.{phase}.steps", error.steps, "a whole number")
+    for name, value in numbers.items():
+        if not _is_finite(value):
+            raise _wrong(name, value, "a finite number")
+    _check_settings(calibration.settings)
+
+
+def _check_settings(settings: Mapping[str, Any]) -> None:
+    """Those that a simulation takes over."""
+    if settings["dtype"] not in DTYPE_BYTES:
+        raise _wrong("settings.dtype", settings["dtype"], ", ".join(DTYPE_BYTES))
+    group_size = settings.get("group_size")
+    if group_size is not None and type(group_size) is not int:
+        raise _wrong("settings.group_size", group_size, "a whole number or null")
+    for name in ("device", "model_impl"):
+        if not isinstance(settings.get(name), str | None):
+            raise _wrong(f"settings.{name}", settings[name], "a text or null")
+    for name in ("force_kernels", "run_ids"):
+        texts = settings.get(name) or []
+        if not isinstance(texts, list) or not all(isinstance(one, str) for one in texts):
+            raise _wrong(f"settings.{name}", texts, "a list of texts")
+
+
+def _wrong(name: str, value: object, allowed: str) -> ConfigError:
+    return ConfigError(f"calibration {name}", value, allowed)
+
+
+def _is_finite(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer of more digits than a float has room for
+        return False

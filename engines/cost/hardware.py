@@ -116,14 +116,31 @@ def resolve_hardware(name_or_path: str | Path) -> Hardware:
     return next(iter(devices.values()))
 
 
+class _EachKeyOnce(yaml.SafeLoader):
+    """Of a key that stands twice in a mapping, YAML would lose one of the values in silence."""
+
+    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                line, name = key.start_mark.line + 1, key.value
+                if name in lines:
+                    raise ValueError(f"{name} twice, at line {lines[name]} and at line {line}")
+                lines[name] = line
+        return node
+
+
 def _parse_file(path: Path) -> dict[str, Hardware]:
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), _EachKeyOnce)
     except OSError as error:
         raise ConfigError("hardware", str(path), f"a readable file ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # the latter of a date that is none, too
         problem = " ".join(str(error).split())
         raise ConfigError("hardware", str(path), f"a YAML file ({problem})") from error
+    except RecursionError:
+        raise ConfigError("hardware", str(path), "a YAML file (nested too deeply)") from None
     if not isinstance(data, dict) or not all(isinstance(row, dict) for row in data.values()):
         raise ConfigError("hardware", str(path), "a YAML file that maps a name to its figures")
     return {str(name): _parse(str(name), row) for name, row in data.items()}

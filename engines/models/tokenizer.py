@@ -8,6 +8,9 @@ from typing import Protocol
 
 from ..errors import ModelError
 
+# Characters from which on tokenising takes so long that other threads should run meanwhile.
+LONG_TEXT = 4096
+
 
 class Tokenizer(Protocol):
     """What the tools ask of a tokenizer."""
@@ -53,7 +56,11 @@ class FastTokenizer:
         self._tokenizer.no_padding()
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
-        return self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
+        if len(text) < LONG_TEXT:
+            return self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
+        # The same, but for the interpreter's lock, which the library lets go of in this call alone.
+        batch = self._tokenizer.encode_batch([text], add_special_tokens=add_special_tokens)
+        return batch[0].ids
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         return self._tokenizer.decode(list(token_ids), skip_special_tokens=skip_special_tokens)

@@ -69,10 +69,12 @@ def read_comparison(path: Path, *, field: str = "ab") -> tuple[Outcome, Asked]:
     """What `as_json` made, again. Raises StoreError for `field`: no such file, another kind of
     file, another version of it, or one that is not whole."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        told = json.loads(
+            path.read_text(encoding="utf-8"), parse_constant=_refuse, parse_float=_finite
+        )
     except (OSError, UnicodeDecodeError) as error:
         raise unreadable(field, path, _EXPECTED, error) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StoreError(field, path, f"is not JSON; expected {_EXPECTED}") from error
     if not isinstance(told, dict) or told.get("kind") != KIND:
         raise StoreError(field, path, f"is no comparison; expected {_EXPECTED}")
@@ -89,6 +91,11 @@ def read_comparison(path: Path, *, field: str = "ab") -> tuple[Outcome, Asked]:
 
 def _refuse(number: str) -> float:
     raise ValueError(f"{number} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse(text)
 
 
 def _read_outcome(told: Mapping[str, Any]) -> Outcome:

@@ -76,7 +76,7 @@ def read_calibration(path: Path) -> ClientCalibration:
         if not points:
             raise ValueError("it holds no load")
         return ClientCalibration(points=points, **data)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         allowed = f"a file that llmbench calibrate-client wrote ({error})"
         raise ConfigError("client_calibration", str(path), allowed) from error
 

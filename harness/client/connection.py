@@ -89,7 +89,7 @@ class ClientConnection(asyncio.Protocol):
         self._time_s = 0.0
         self._problem: list[bytes] = []
         self._failed: RequestFailedError | None = None
-        self._content_type = b""
+        self._content_type = self._encoding = self._location = b""
         self._must_close = False
         self._is_interim = False
         self._closed = False
@@ -160,6 +160,9 @@ class ClientConnection(asyncio.Protocol):
                 self.exchange.heard = True
             try:
                 self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade:
+                said = "the server went over to another protocol than HTTP"
+                self._fail(RequestFailedError(Label.NOT_HTTP, said))
             except httptools.HttpParserError as error:
                 self._fail(self._cause(error))
 
@@ -176,11 +179,16 @@ class ClientConnection(asyncio.Protocol):
         if self._at_rest:
             # It would be taken for the answer to the next request.
             raise RequestFailedError(Label.NOT_HTTP, "an answer to no request")
-        self._content_type = b""
+        self._content_type = self._encoding = self._location = b""
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if name.lower() == b"content-type":
-            self._content_type = value.lower()
+        match name.lower():
+            case b"content-type":
+                self._content_type = value.lower()
+            case b"content-encoding":
+                self._encoding = value.lower()
+            case b"location":
+                self._location = value
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -190,11 +198,18 @@ class ClientConnection(asyncio.Protocol):
             return
         self._must_close = not self._parser.should_keep_alive()
         if status != HTTPStatus.OK:
-            self._failed = RequestFailedError(f"http_{status}", f"the server answered {status}")
+            to = self._location[:_MOST_SHOWN_BYTES].decode(errors="replace")
+            said = f"the server answered {status}" + (f", to {to}" if to else "")
+            self._failed = RequestFailedError(f"http_{status}", said)
         elif self._content_type and b"event-stream" not in self._content_type:
             kind = self._content_type.decode(errors="replace")
             self._failed = RequestFailedError(
                 Label.NOT_STREAMING, f"the server answered with {kind} and no event stream"
+            )
+        elif self._encoding not in (b"", b"identity"):
+            how = self._encoding.decode(errors="replace")
+            raise RequestFailedError(
+                Label.NOT_STREAMING, f"the server answered in the encoding {how}, unasked"
             )
 
     def on_body(self, body: bytes) -> None:
@@ -234,7 +249,9 @@ class ClientConnection(asyncio.Protocol):
     def _refusal(self) -> RequestFailedError:
         assert self._failed is not None
         said = b" ".join(self._problem)[:_MOST_SHOWN_BYTES].decode(errors="replace")
-        return RequestFailedError(self._failed.label, f"{self._failed}: {said}")
+        return RequestFailedError(
+            self._failed.label, f"{self._failed}: {said}" if said else str(self._failed)
+        )
 
     def _settled(self, exchange: Exchange) -> RequestFailedError | None:
         try:

@@ -25,7 +25,8 @@ def overdue(
         spans.append((Label.TIMEOUT_FIRST_TOKEN, exchange.sent_s, timeouts.first_token_s))
     for label, since_s, most_s in spans:
         if now_s - since_s > most_s:
-            return RequestFailedError(label, f"nothing within {most_s:g} s")
+            what = "no end" if label == Label.TIMEOUT_TOTAL else "nothing"
+            return RequestFailedError(label, f"{what} within {most_s:g} s")
     return None
 
 

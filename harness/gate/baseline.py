@@ -17,6 +17,7 @@ runs:
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,7 +28,8 @@ from typing import Any
 import yaml
 
 from ...engines.errors import ConfigError
-from ..errors import unreadable
+from ...workloads.yaml_file import NotYamlError, parse_yaml
+from ..errors import StoreError, unreadable
 from ..storage.whole_file import write_whole, writing
 
 FORMAT = 1
@@ -61,11 +63,9 @@ def read_baseline(path: Path) -> Baseline:
     except (OSError, UnicodeDecodeError) as error:
         raise unreadable(_FIELD, path, "a YAML file of runs", error) from error
     try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(
-            _FIELD, str(path), f"a YAML file ({' '.join(str(error).split())})"
-        ) from error
+        data = parse_yaml(text)
+    except NotYamlError as error:
+        raise StoreError(_FIELD, path, f"{error}; expected a YAML file of runs") from error
     if not isinstance(data, dict) or data.get("gate") != FORMAT:
         found = data.get("gate") if isinstance(data, dict) else None
         raise ConfigError(_FIELD, str(path), f"'gate: {FORMAT}' in it, not {found!r}")
@@ -142,14 +142,24 @@ def _run(path: Path, name: str, data: object) -> BaselineRun:
     _only(path, at, run, ("options", "allowed", "workload", "quantities"))
     quantities = _mapping(path, f"{at}.quantities", run.get("quantities"))
     for quantity, value in quantities.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ConfigError(_FIELD, f"{at}.quantities.{quantity}: {value!r}", "a number")
+        if not _is_finite(value):
+            raise ConfigError(_FIELD, f"{at}.quantities.{quantity}: {value!r}", "a finite number")
     return BaselineRun(
         {str(key): value for key, value in _mapping(path, at, run.get("options")).items()},
         {str(key): str(value) for key, value in _mapping(path, at, run.get("allowed")).items()},
         str(run.get("workload", "")),
         {str(key): float(value) for key, value in quantities.items()},
     )
+
+
+def _is_finite(value: object) -> bool:
+    """Whether it is a number to judge by: none is less or more than one that is not finite."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer of more digits than a float has room for
+        return False
 
 
 def _mapping(path: Path, at: str, data: object) -> dict[Any, Any]:

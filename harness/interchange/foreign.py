@@ -7,7 +7,6 @@ otherwise is a warning of the comparison.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,8 @@ from ..tables.requests import requests_frame
 from ..tables.steps import steps_frame
 
 MOST_TOKENS = 2**24
+# Of seconds, milliseconds and rates: far beyond any, and its square is still a float.
+_MOST = 1e15
 
 
 @dataclass(frozen=True)
@@ -223,8 +224,8 @@ def record(
 
 
 def _check_finite(place: str, *values: float) -> None:
-    if not all(map(math.isfinite, values)):
-        raise ValueError(f"{place} holds what is no finite number")
+    if not all(abs(value) <= _MOST for value in values):
+        raise ValueError(f"{place} holds what is no finite number of up to {_MOST:g}")
 
 
 def token_count(value: float) -> int:

@@ -40,7 +40,10 @@ def read_run(path: Path) -> StoredRun:
             return from_guidellm(data, path, content, place)
     except KeyError as error:
         raise StoreError("run", file, f"lacks {error}, which such a file has") from error
-    except (TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+    except (
+        *(TypeError, ValueError, IndexError, AttributeError),
+        *(OverflowError, RecursionError),
+    ) as error:
         raise StoreError("run", file, f"cannot be used: {' '.join(str(error).split())}") from error
     if file.name == RESULT_FILE:
         return load_run(file)

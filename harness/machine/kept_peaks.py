@@ -68,7 +68,7 @@ def read_peaks(path: Path) -> tuple[MachinePeaks, ...]:
         if data["schema_version"] != SCHEMA_VERSION:
             raise ValueError(f"another schema_version than {SCHEMA_VERSION}")
         return tuple(MachinePeaks(**row) for row in data["machines"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         allowed = f"a file that llmbench machine wrote; remove it ({error})"
         raise ConfigError("machine", str(path), allowed) from error
 

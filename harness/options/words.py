@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-import yaml
 
 from ...engines.errors import ConfigError
-from ..errors import unreadable
+from ...workloads.yaml_file import NotYamlError, parse_yaml
+from ..errors import StoreError, unreadable
 from .machine import with_machine_options
 from .run import NOT_SIMULATED, with_run_options
 from .unconverted import USAGE_ERROR, usage_problem
@@ -79,13 +79,13 @@ def _nothing(settings: RunConfig, machine: MachineOf) -> None:
 
 def read_mapping(field: str, path: Path) -> dict[str, Any]:
     """A YAML (or JSON) file of one mapping. Raises ConfigError for `field`."""
+    expected = "options in quotes or a YAML file"
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise unreadable(field, path, "options in quotes or a YAML file", error) from error
-    except yaml.YAMLError as error:
-        problem = " ".join(str(error).split())
-        raise ConfigError(field, str(path), f"YAML ({problem})") from error
+        raise unreadable(field, path, expected, error) from error
+    except NotYamlError as error:
+        raise StoreError(field, path, f"{error}; expected {expected}") from error
     if not isinstance(data, dict):
         raise ConfigError(field, str(path), "a mapping of options")
     return data

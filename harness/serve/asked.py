@@ -61,9 +61,11 @@ async def understand(
     _check_samples(body, max_num_seqs)
     is_chat = isinstance(body, ChatBody)
     if isinstance(body, ChatBody):
-        token_ids = [await prompts.of_chat(body.messages)]
+        token_ids = [await prompts.of_chat(body.messages, max_model_len)]
     else:
-        token_ids = await prompts.of_completion(body.prompt)
+        token_ids = await prompts.of_completion(body.prompt, max_model_len)
+    if body.stop_token_ids:
+        prompts.check_ids("stop_token_ids", body.stop_token_ids)
     reply_id = f"{'chatcmpl' if is_chat else 'cmpl'}-{secrets.token_hex(12)}"
     requests = tuple(
         Request(

@@ -15,7 +15,9 @@ from .errors import ApiError
 from .respond import send_error, send_reply
 from .service import Service
 
-_METHOD_NOT_ALLOWED = 405
+# Eight million tokens by their ids: more than a context holds, and than a batch of prompts needs.
+MOST_BODY_BYTES = 64 * 2**20
+_METHOD_NOT_ALLOWED, _CONTENT_TOO_LARGE = 405, 413
 
 
 class Front:
@@ -55,12 +57,17 @@ class Front:
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """None if the client went before it was all there."""
+    """None if the client went before it was all there. Raises ApiError for one that is too long."""
     parts: list[bytes] = []
+    size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
         parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MOST_BODY_BYTES:
+            said = f"the body is more than {MOST_BODY_BYTES // 2**20} MiB"
+            raise ApiError(_CONTENT_TOO_LARGE, said)
         if not message.get("more_body", False):
             return b"".join(parts)

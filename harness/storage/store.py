@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -209,12 +210,14 @@ def repeat_directories(path: Path) -> tuple[Path, ...]:
 def read_result(path: Path) -> Result:
     """Read one `result.json`. Raises StoreError naming the field that is wrong."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+        data = json.loads(
+            path.read_text(encoding="utf-8"), parse_constant=_no_number, parse_float=_finite
+        )
     except FileNotFoundError:
         raise StoreError("run", path, "does not exist; expected a run's result file") from None
     except OSError as error:
         raise StoreError("run", path, f"cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StoreError("run", path, f"is not JSON: {error}") from error
     version = data.get("schema_version") if isinstance(data, dict) else None
     if version != SCHEMA_VERSION:
@@ -235,6 +238,12 @@ def read_result(path: Path) -> Result:
 def _no_number(name: str) -> float:
     """NaN and infinities, which Python reads and nothing here can show."""
     raise ValueError(f"{name} is no number")
+
+
+def _finite(text: str) -> float:
+    """A number; not one beyond what a float holds, which Python reads as an infinity."""
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)
 
 
 def _text_of(directory: Path, result: Result) -> str:

@@ -198,6 +198,28 @@ def test_what_is_wrong_is_named(data: dict[str, Any], message: str) -> None:
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b"])
+@pytest.mark.parametrize(
+    ("field", "part"),
+    [
+        ("arrivals.path", {"kind": "replay"}),
+        ("lengths.path", {"kind": "pairs"}),
+        ("lengths.path", {"kind": "trace"}),
+        ("prompts.path", {"kind": "text"}),
+        ("prompts.path", {"kind": "jsonl"}),
+        ("prompts.dataset", {"kind": "dataset"}),
+    ],
+)
+def test_a_path_that_no_file_can_have_is_refused_by_its_field(
+    field: str, part: dict[str, Any], name: str
+) -> None:
+    """Known wrong here: a traceback as the file was opened."""
+    outer, inner = field.split(".")
+    with pytest.raises(WorkloadError) as caught:
+        parse_spec(changed(outer, to={**part, inner: name}))
+    assert f"{field}: {name!r} is not allowed; expected a name of a file" in str(caught.value)
+
+
 def test_all_that_is_wrong_is_named_in_one_line() -> None:
     data = changed("arrivals", "rate_per_s", to=-1)
     with pytest.raises(WorkloadError) as caught:

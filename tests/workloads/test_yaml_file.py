@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from .specs import CHAT, COUNT, written
     [
         ("num_requests: 3\nnum_requests: 5\n", "has num_requests twice, at line 1 and at line 2;"),
         ("a: {b: 1, c: 2, b: 3}\n", "has b twice, at line 1 and at line 1;"),
-        ("[" * 2000 + "\n", "is not valid YAML: it is nested too deeply; expected YAML"),
+        ("[" * 2000 + "\n", "is not valid YAML: it is nested too deeply; expected a YAML file"),
     ],
 )
 def test_a_file_that_says_too_much(tmp_path: Path, text: str, message: str) -> None:
@@ -33,6 +34,18 @@ def test_a_number_of_5000_digits_is_named_by_its_field(tmp_path: Path) -> None:
         load_spec(written(tmp_path, text))
     assert str(caught.value).startswith("num_requests: '9999")
     assert str(caught.value).endswith(f"… is not allowed; expected {COUNT}")
+
+
+@pytest.mark.parametrize("count", ["010", "1:30", "-0_17", '!!bool "x"', '!!int "x"'])
+def test_what_yaml_1_1_makes_another_number_of_is_refused_by_its_field(
+    tmp_path: Path, count: str
+) -> None:
+    """Known wrong here: 8 requests of 010, 90 of 1:30, and a traceback of a malformed bool."""
+    text = CHAT.replace("num_requests: 200", f"num_requests: {count}")
+    with pytest.raises(WorkloadError) as caught:
+        load_spec(written(tmp_path, text))
+    said = re.sub(r'^!!\w+ "|"$', "", count)
+    assert str(caught.value) == f"num_requests: {said!r} is not allowed; expected {COUNT}"
 
 
 def test_a_value_that_grows_as_it_is_written_out_is_cut_short(tmp_path: Path) -> None:

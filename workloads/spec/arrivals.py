@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from .base import DisagreementError, Part
-from .bounds import AnyRate, Factor, Rate, Requests, Seconds, Variation
+from .bounds import AnyRate, Factor, FilePath, Rate, Requests, Seconds, Variation
 
 
 class ClosedLoop(Part):
@@ -95,7 +94,7 @@ class Replay(_OpenLoop):
     """The due times of a trace, the first request at 0."""
 
     kind: Literal["replay"]
-    path: Path = Field(description="Trace file; relative to the workload file.")
+    path: FilePath = Field(description="Trace file; relative to the workload file.")
     time_scale: Factor = Field(
         default=1.0,
         description="Every gap is multiplied by this: 0.5 replays twice as fast, 2 half as fast.",

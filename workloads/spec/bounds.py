@@ -6,11 +6,13 @@ not a machine without memory.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from numbers import Real
+from pathlib import Path
 from typing import Annotated, Any, cast
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 # Far beyond any load that a machine of ours is sent, and near enough that all of it can be held.
@@ -57,6 +59,21 @@ class Within:
                 return value
         raise PydanticCustomError("outside", "{allowed}", {"allowed": self.allowed})
 
+
+def _can_be_named(value: object) -> object:
+    """Refuse a text that no file can have as its name."""
+    if isinstance(value, str | Path):
+        try:
+            named = os.fsencode(value)
+        except UnicodeEncodeError:  # half of a pair of UTF-16
+            named = b"\0"
+        if b"\0" in named:
+            raise PydanticCustomError("outside", "{allowed}", {"allowed": "a name of a file"})
+    return value
+
+
+FilePath = Annotated[Path, BeforeValidator(_can_be_named)]
+FileName = Annotated[str, BeforeValidator(_can_be_named)]
 
 Requests = Annotated[int, Within(1, MOST_REQUESTS, whole=True)]
 Tokens = Annotated[int, Within(1, MOST_TOKENS, whole=True)]

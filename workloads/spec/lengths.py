@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from .base import DisagreementError, Part
-from .bounds import Correlation, Edge, Log, LogSpread, Share, Spread, Tokens, TokensHeld, Weight
+from .bounds import (
+    Correlation,
+    Edge,
+    FilePath,
+    Log,
+    LogSpread,
+    Share,
+    Spread,
+    Tokens,
+    TokensHeld,
+    Weight,
+)
 
 
 def _check_bounds(min_tokens: int, max_tokens: int | None) -> None:
@@ -155,7 +165,7 @@ class TraceLengths(Part):
     """The pairs of a trace, in its order or drawn from it."""
 
     kind: Literal["trace"]
-    path: Path = Field(description="Trace file; relative to the workload file.")
+    path: FilePath = Field(description="Trace file; relative to the workload file.")
     order: Literal["file", "sampled"] = Field(
         default="file",
         description="file: row 1, 2, 3, … once each. sampled: rows drawn with replacement.",
@@ -169,7 +179,7 @@ class PairLengths(Part):
     pairs: tuple[tuple[Tokens, Tokens], ...] = Field(
         default=(), description="[input tokens, output tokens], … as they were measured."
     )
-    path: Path | None = Field(
+    path: FilePath | None = Field(
         default=None,
         description="Or a CSV with the columns input_tokens and output_tokens; relative to the "
         "workload file.",

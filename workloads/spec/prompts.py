@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool
 
 from .base import Part
-from .bounds import Requests, Rows, Share, SomeTokens
+from .bounds import FileName, FilePath, Requests, Rows, Share, SomeTokens
 
 
 class _Synthetic(Part):
@@ -57,7 +56,7 @@ class TextPrompts(_Texts):
     """The lines or the paragraphs of a text file."""
 
     kind: Literal["text"]
-    path: Path = Field(description="A text file; relative to the workload file.")
+    path: FilePath = Field(description="A text file; relative to the workload file.")
     split: Literal["lines", "paragraphs"] = Field(
         default="lines", description="A prompt is a line, or what stands between empty lines."
     )
@@ -67,7 +66,7 @@ class ShareGPTPrompts(_Texts):
     """Conversations in ShareGPT's form: a JSON list of {conversations: [{from, value}, …]}."""
 
     kind: Literal["sharegpt"]
-    path: Path = Field(description="The JSON file; relative to the workload file.")
+    path: FilePath = Field(description="The JSON file; relative to the workload file.")
 
 
 class _Records(_Texts):
@@ -88,14 +87,14 @@ class JsonlPrompts(_Records):
     """JSON lines, one prompt or conversation each."""
 
     kind: Literal["jsonl"]
-    path: Path = Field(description="The JSONL file; relative to the workload file.")
+    path: FilePath = Field(description="The JSONL file; relative to the workload file.")
 
 
 class DatasetPrompts(_Records):
     """A Hugging Face dataset, read through `datasets`."""
 
     kind: Literal["dataset"]
-    dataset: str = Field(
+    dataset: FileName = Field(
         min_length=1,
         description="hf:NAME, hf:NAME:SPLIT or hf:NAME:CONFIG:SPLIT of the hub; or PATH or "
         "PATH:SPLIT of a local file (.parquet, .json, .jsonl, .csv, .arrow), of a folder that a "

@@ -17,8 +17,11 @@ MOST = f"at most {LATEST:g}"
 
 
 def fields_of(line: str) -> tuple[str, ...]:
-    """The columns in a header."""
-    return tuple(name.strip() for name in line.split(","))
+    """The columns in a header; none if it is no line of a CSV file."""
+    try:
+        return tuple(name.strip() for name in next(csv.reader([line]), ()))
+    except csv.Error:
+        return ()
 
 
 @dataclass(frozen=True)

@@ -139,14 +139,14 @@ def _add_lengths(lengths: Lengths, windows: Sequence[_Window], path: Path) -> No
         there = [field for field in TOKEN_FIELDS if requests and field in full[start_s]]
         for field in there:
             counted = lengths.setdefault(field, {})
-            for tokens, share in _shares(path, full[start_s][field]).items():
+            for tokens, share in _shares(path, field, full[start_s][field]).items():
                 counted[tokens] = counted.get(tokens, 0.0) + share * requests
 
 
 def _dataset(path: Path) -> Mapping[str, Mapping[str, object]]:
     try:
         data = json.loads(_read(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _bad(path, f"no JSON: {error}", "an object") from error
     if not isinstance(data, dict) or not all(isinstance(one, dict) for one in data.values()):
         raise _bad(path, "something else", "an object of objects")
@@ -155,15 +155,17 @@ def _dataset(path: Path) -> Mapping[str, Mapping[str, object]]:
     return data
 
 
-def _shares(path: Path, text: object) -> dict[int, float]:
+def _shares(path: Path, field: str, text: object) -> dict[int, float]:
     """A distribution: the text of a Python dict, whose keys JSON would quote."""
     try:
         found = json.loads(_KEY.sub(r'"\1":', str(text)))
         shares = {int(tokens): float(share) for tokens, share in found.items()}
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         raise _bad(path, shown_value(text, 60), "a text like {tokens: share}") from None
     if not all(0 <= one < math.inf for one in shares.values()):
         raise _bad(path, "a share that is no number of 0 or more", "shares")
+    if not any(shares.values()):
+        raise _bad(path, f"{field} whose shares are all 0", "a share of more than 0")
     if max(shares, default=0) > MOST_TOKENS:
         raise _bad(path, f"{max(shares)} tokens", f"at most {MOST_TOKENS:,} tokens")
     return shares

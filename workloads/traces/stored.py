@@ -22,7 +22,8 @@ TABLE = "requests.parquet"
 TURNS = ("after", "think_s")
 # Nor which prompts began alike.
 BLOCKS = "prefix_blocks"
-COLUMNS = ("index", "sample", "t_due_s", "input_tokens", "output_tokens")
+_NUMBERS = ["t_due_s", "input_tokens", "output_tokens"]
+COLUMNS = ("index", "sample", *_NUMBERS)
 
 
 def is_stored(path: Path) -> bool:
@@ -51,11 +52,11 @@ def read(path: Path) -> tuple[RequestShape, ...]:
     missing = [name for name in COLUMNS if name not in frame.columns]
     if missing:
         raise WorkloadError("trace", path, expected, f"has no column {', '.join(missing)}")
+    frame[_NUMBERS] = frame[_NUMBERS].apply(pd.to_numeric, errors="coerce")
     rows = frame[frame["sample"] == 0].sort_values(["t_due_s", "index"], kind="stable")
     if rows.empty:
         raise WorkloadError("trace", path, "at least one request", "has no rows")
-    first_s = float(rows["t_due_s"].iloc[0])
-    numbers = rows[["t_due_s", "input_tokens", "output_tokens"]].to_numpy(dtype=float)
+    numbers = rows[_NUMBERS].to_numpy(dtype=float)
     if not ((numbers >= 0) & (numbers <= (LATEST, MOST_TOKENS, MOST_TOKENS))).all():
         expected = f"times of 0 or more and lengths of up to {MOST_TOKENS:,} tokens"
         raise WorkloadError("trace", path, expected, "has others, or none, in a row")
@@ -63,7 +64,7 @@ def read(path: Path) -> tuple[RequestShape, ...]:
         rows = rows.assign(after=float("nan"), think_s=0.0)
     if BLOCKS not in rows.columns:
         rows = rows.assign(**{BLOCKS: None})
-    return _shapes(rows, first_s)
+    return _shapes(rows, float(rows["t_due_s"].iloc[0]))
 
 
 def _shapes(rows: pd.DataFrame, first_s: float) -> tuple[RequestShape, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -65,7 +66,9 @@ def measure(
 
 
 def fit(steps: Sequence[MeasuredStep]) -> Calibration:
-    return fit_calibration(steps, model="made up", machine="made up", settings={"dtype": "bf16"})
+    return fit_calibration(
+        steps, model="made up", machine="made up", settings={"dtype": "bfloat16"}
+    )
 
 
 def test_a_machine_without_noise_is_found_again() -> None:
@@ -188,6 +191,20 @@ def test_a_file_comes_back_as_it_was(tmp_path: Path) -> None:
         (lambda data: data.update(version=99), "calibration version: 99"),
         (lambda data: data["coefficients"].pop("linear_s"), "a whole file"),
         (lambda data: data["coefficients"]["linear_s"].update({"tokens>1": -1.0}), "at least 0"),
+        (lambda data: data["coefficients"]["host_s"].update(constant="x"), "at least 0"),
+        (lambda data: data["coefficients"]["host_s"].update(constant=math.nan), "at least 0"),
+        (lambda data: data["seen"].update(tokens=10**400), "seen.tokens: 1000.* a finite number"),
+        (lambda data: data["settings"].pop("dtype"), "a whole file"),
+        (lambda data: data["settings"].update(dtype="x"), "settings.dtype: 'x' .* bfloat16"),
+        (lambda data: data["settings"].update(group_size="x"), "settings.group_size: 'x' is not"),
+        (lambda data: data["settings"].update(force_kernels=[3]), "settings.force_kernels"),
+        (lambda data: data["settings"].update(device=3), "settings.device: 3 is not allowed"),
+        (lambda data: data.update(settings=[]), "a whole file"),
+        (lambda data: data["errors"]["all"].update(steps="x"), "errors.all.steps: 'x' is not"),
+        (lambda data: data["errors"]["all"].update(p90=10**400), "errors.all.p90: 1000"),
+        (lambda data: data["errors"].pop("all"), "a whole file"),
+        (lambda data: data.update(run_error={"ttft": None}), "run_error.ttft: None is not"),
+        (lambda data: data.update(knots=["1"]), "calibration knots: "),
         (lambda data: data.pop("seen"), "a whole file"),
         (lambda data: data.update(more=1), "a whole file"),
     ],
@@ -205,6 +222,7 @@ def test_a_file_that_is_not_one(tmp_path: Path, damage, said: str) -> None:
 def test_no_file_and_no_json(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="a file that can be read"):
         load_calibration(tmp_path / "none.json")
-    (tmp_path / "text.json").write_text("{")
-    with pytest.raises(ConfigError, match="a JSON file"):
-        load_calibration(tmp_path / "text.json")
+    for text in ("{", "[" * 100_000):
+        (tmp_path / "text.json").write_text(text)
+        with pytest.raises(ConfigError, match="a JSON file"):
+            load_calibration(tmp_path / "text.json")

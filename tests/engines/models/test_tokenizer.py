@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from llmbench.engines.errors import ModelError
-from llmbench.engines.models.tokenizer import load_tokenizer
+from llmbench.engines.models.tokenizer import LONG_TEXT, load_tokenizer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 TEXT = "To be, or not to be: that is the question. 12 + 34 = 46; déjà vu."
@@ -49,6 +51,39 @@ def test_beginning_of_text_is_put_in_front_once(tmp_path: Path) -> None:
     assert tokenizer.encode(TEXT) == [0, *body]
     assert tokenizer.decode([0, *body, 1]) == TEXT
     assert tokenizer.decode([0, *body], skip_special_tokens=False) == "<s>" + TEXT
+
+
+@pytest.mark.parametrize("bos", [False, True])
+def test_a_long_text_is_tokenised_as_a_short_one_is(tmp_path: Path, bos: bool) -> None:
+    whole = save(tmp_path, bos=bos)
+    tokenizer = load_tokenizer(tmp_path)
+    text = TEXT * (LONG_TEXT // len(TEXT) + 1)
+    for special in (True, False):
+        expected = whole.encode(text, add_special_tokens=special).ids
+        assert tokenizer.encode(text, add_special_tokens=special) == expected
+
+
+def test_other_threads_run_while_a_long_text_is_tokenised(tmp_path: Path) -> None:
+    """Known wrong here: half a second of a 245,000 character prompt in which no stream moved."""
+    save(tmp_path, bos=False)
+    tokenizer = load_tokenizer(tmp_path)
+    text = TEXT * 10_000
+    ticks: list[float] = []
+    done = threading.Event()
+
+    def tick() -> None:
+        while not done.wait(0.001):
+            ticks.append(time.perf_counter())
+
+    other = threading.Thread(target=tick)
+    other.start()
+    begin = time.perf_counter()
+    tokenizer.encode(text)
+    end = time.perf_counter()
+    done.set()
+    other.join()
+    # Held up throughout, it comes to one at the beginning and one at the end.
+    assert sum(begin < at < end for at in ticks) > 10
 
 
 def test_saved_truncation_does_not_cut_prompts(tmp_path: Path) -> None:

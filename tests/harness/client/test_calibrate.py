@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from llmbench.engines.errors import ConfigError
 from llmbench.harness.client.calibrate import Point, errors_of, measure_point, plan_of
 from llmbench.harness.client.calibration import (
     CalibratedLoad,
@@ -14,6 +16,7 @@ from llmbench.harness.client.calibration import (
     Load,
     error_at,
     load_of,
+    read_calibration,
     widened,
 )
 from llmbench.harness.errors import InvalidRun
@@ -81,6 +84,14 @@ def test_the_smallest_load_that_is_as_large_is_looked_up() -> None:
     assert error_at(found, Load(1, 1, 5000), 1).beyond
     # Two processes have half of it each.
     assert error_at(found, Load(20, 20, 20), 2).ttft.p99_s == 10
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000])
+def test_a_file_that_is_no_calibration_is_one_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="a file that llmbench calibrate-client wrote"):
+        read_calibration(path)
 
 
 def test_a_load_is_measured() -> None:

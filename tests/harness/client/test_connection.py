@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from llmbench.harness.client.connection import ClientConnection, Exchange, Inbox
-from llmbench.harness.client.errors import RequestFailedError
+from llmbench.harness.client.errors import Label, RequestFailedError
 from llmbench.harness.client.reply import Reply
 
 USAGE = '"usage":{"prompt_tokens":1,"completion_tokens":1}'
@@ -91,3 +91,38 @@ def test_a_word_before_the_answer_is_none(loop: asyncio.AbstractEventLoop, apart
             connection.parse()
     assert notes.outcomes == [None, None]
     assert notes.idled == 2
+
+
+def _failure(loop: asyncio.AbstractEventLoop, answer: bytes) -> RequestFailedError:
+    notes, wire = Notes(), Wire()
+    connection = ClientConnection(notes, Inbox(loop))
+    connection.connection_made(wire)
+    connection.send(Exchange(b"", 0.0, Reply()))
+    connection.data_received(answer)
+    connection.parse()
+    (failed,) = notes.outcomes
+    assert failed is not None
+    return failed
+
+
+def test_another_protocol_fails_its_request_alone(loop: asyncio.AbstractEventLoop) -> None:
+    """Known wrong here: the whole run ended with the parser's exception."""
+    switch = (
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+    )
+    failed = _failure(loop, switch)
+    assert failed.label == Label.NOT_HTTP
+    assert str(failed) == "the server went over to another protocol than HTTP"
+
+
+def test_a_redirect_says_where_to(loop: asyncio.AbstractEventLoop) -> None:
+    moved = b"HTTP/1.1 302 Found\r\nLocation: http://b/v1\r\nContent-Length: 0\r\n\r\n"
+    failed = _failure(loop, moved)
+    assert (failed.label, str(failed)) == ("http_302", "the server answered 302, to http://b/v1")
+
+
+def test_an_answer_that_is_encoded_says_how(loop: asyncio.AbstractEventLoop) -> None:
+    answer = ANSWER.replace(b"Content-Length", b"Content-Encoding: gzip\r\nContent-Length")
+    failed = _failure(loop, answer)
+    assert failed.label == Label.NOT_STREAMING
+    assert str(failed).startswith("the server answered in the encoding gzip, unasked")

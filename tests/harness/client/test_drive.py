@@ -207,7 +207,7 @@ def test_a_request_may_not_go_on_for_ever() -> None:
     endless = Script(tuple(Chunk(0.02) for _ in range(1000)))
     limits = Timeouts(connect_s=5, first_token_s=5, chunk_s=5, total_s=1.0)
     record = exchange(endless, plan_of(tokens=1000), timeouts=limits).only
-    assert record.error == Label.TIMEOUT_TOTAL
+    assert (record.error, record.detail) == (Label.TIMEOUT_TOTAL, "no end within 1 s")
     assert 0 < record.output_tokens < 1000
 
 

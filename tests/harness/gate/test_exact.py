@@ -186,8 +186,14 @@ def test_an_invalid_run_is_named() -> None:
         ("gate: 1", "at least one run"),
         ("gate: 1\nruns: {a: {option: {}}}", "runs.a.option"),
         ("gate: 1\nruns: {a: {quantities: {ttft.p99: fast}}}", "ttft.p99: 'fast'"),
+        ("gate: 1\nruns: {a: {quantities: {ttft.p99: .nan}}}", "ttft.p99: nan"),
+        ("gate: 1\nruns: {a: {quantities: {ttft.p99: -.inf}}}", "expected a finite number"),
+        (f"gate: 1\nruns: {{a: {{quantities: {{x: {'9' * 400}}}}}}}", "a finite number"),
         ("gate: 1\nruns: [a]", "runs"),
         ("{", "a YAML file"),
+        ("gate: 1\nruns: {a: {}}\nruns: {b: {}}", "has runs twice, at line 2 and at line 3"),
+        ("gate: 1\nruns: {a: {quantities: {ttft.p99: 2026-13-01}}}", "ttft.p99: '2026-13-01'"),
+        ("[" * 2000, "nested too deeply; expected a YAML file"),
     ],
 )
 def test_a_bad_file_is_one_line(tmp_path: Path, text: str, said: str) -> None:

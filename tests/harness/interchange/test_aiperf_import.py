@@ -44,6 +44,13 @@ def test_requests_that_are_not_the_summarys_are_refused(tmp_path: Path) -> None:
     )
 
 
+def test_requests_nested_too_deeply_are_one_line(tmp_path: Path) -> None:
+    shutil.copy(SUMMARY, tmp_path / "profile_export_aiperf.json")
+    (tmp_path / "profile_export.jsonl").write_text("[" * 100_000)
+    with pytest.raises(StoreError, match="cannot be used: maximum recursion depth exceeded"):
+        read_run(tmp_path)
+
+
 def test_requests_that_failed_are_held_against_the_summarys(tmp_path: Path) -> None:
     counts = {"request_count": {"avg": 15.0}, "error_request_count": {"avg": 1.0}}
     summary = json.loads(SUMMARY.read_text()) | counts

@@ -286,12 +286,15 @@ def test_the_command_refuses_a_file_of_a_run_that_failed(
         (json.dumps({**loaded(VLLM), "output_lens": [float("inf")] * 16}), "no number of tokens"),
         (json.dumps({**loaded(VLLM), "input_lens": [float("inf")] * 16}), "cannot be used"),
         (json.dumps({**loaded(VLLM), "ttfts": [float("nan")] * 16}), "no finite number"),
+        (json.dumps({**loaded(VLLM), "ttfts": [1e308] * 16}), "no finite number of up to 1e+15"),
+        (json.dumps({**loaded(VLLM_SUMMARY), "std_ttft_ms": 1e308}), "no finite number of up to"),
         (json.dumps({**loaded(VLLM_SUMMARY), "p99_ttft_ms": float("nan")}), "no finite number"),
         ("[" * 100_000, "is not JSON"),
     ],
     ids=[
         *("empty", "truncated", "list", "other", "missing", "short", "wrong"),
-        *("huge", "infinite", "infinite prompt", "nan", "nan in summary", "deep"),
+        *("huge", "infinite", "infinite prompt", "nan", "absurd", "absurd in summary"),
+        *("nan in summary", "deep"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(tmp_path: Path, text: str, says: str) -> None:

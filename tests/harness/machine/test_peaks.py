@@ -89,10 +89,15 @@ def test_a_cpus_are_what_was_measured_with_as_many_threads() -> None:
     assert peaks_of_device(CPU, "fp8") == "the peak of this machine in fp8 is not known"
 
 
-def test_a_broken_file_is_a_reason_for_a_run_and_an_error_for_who_measures() -> None:
-    peaks_path().write_text('{"schema_version": 9}')
+@pytest.mark.parametrize(
+    ("text", "said"), [('{"schema_version": 9}', "schema_version"), ("[" * 100_000, "recursion")]
+)
+def test_a_broken_file_is_a_reason_for_a_run_and_an_error_for_who_measures(
+    text: str, said: str
+) -> None:
+    peaks_path().write_text(text)
     assert "llmbench machine" in str(peaks_of_device(CPU, "bf16"))
-    with pytest.raises(ConfigError, match="schema_version"):
+    with pytest.raises(ConfigError, match=said):
         keep_peaks(peaks_path(), mine())
 
 

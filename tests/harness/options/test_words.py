@@ -18,6 +18,32 @@ def test_a_file_of_options_that_is_not_there_is_not_called_forbidden(tmp_path: P
         words_of("a", str(path))
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "engine: paged\nengine: static\n",
+            "has engine twice, at line 1 and at line 2; expected o",
+        ),
+        ("[" * 2000, "is not valid YAML: it is nested too deeply; expected options"),
+        ("engine: {", "is not valid YAML at line 1: "),
+    ],
+)
+def test_a_file_of_options_that_says_too_much(tmp_path: Path, text: str, said: str) -> None:
+    """Known wrong here: the first engine was lost in silence."""
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        words_of("a", str(path))
+    assert str(caught.value).startswith(f"a: '{path}' {said}")
+
+
+def test_what_only_looks_like_a_date_or_a_number_stays_as_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("engine: 2026-13-01\nmodel: 7e3\nnum-requests: 010\n")
+    assert words_of("a", str(path)) == ["--engine=2026-13-01", "--model=7e3", "--num-requests=010"]
+
+
 def test_options_as_data() -> None:
     assert words_of("a", "--engine 'my engine'") == ["--engine", "my engine"]
     assert words_of_mapping("a", {"cuda_graphs": False, "seed": None}) == ["--no-cuda-graphs"]

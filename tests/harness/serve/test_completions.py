@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from llmbench.engines.models.tokenizer import ByteTokenizer
 from llmbench.harness.run.chat_template import ChatTemplateError
+from llmbench.harness.serve.front import MOST_BODY_BYTES
+from llmbench.harness.serve.prompts import MOST_CHARACTERS_OF_TOKEN
 from llmbench.workloads.api import Message
 
 from .servers import ScriptedExecutor, Served, served
@@ -195,6 +198,8 @@ NO_IMAGE = ("messages", "only text is served, no part of 'image_url'")
         (COMPLETIONS, {"n": 2, "best_of": 3}, "best_of", "must equal n"),
         (COMPLETIONS, {"stop": [""]}, "stop", "none of them empty"),
         (COMPLETIONS, {"logprobs": 21}, "logprobs", "less than or equal to 20"),
+        (COMPLETIONS, {"stop_token_ids": [1, -1]}, "stop_token_ids", "-1 is not a token id: 0 to"),
+        (CHAT, {"stop_token_ids": [2**70]}, "stop_token_ids", f"{2**70} is not a token id"),
         (COMPLETIONS, {"min_tokens": 4}, "min_tokens", "only with ignore_eos"),
         (COMPLETIONS, {"echo": True}, "echo", "False"),
         (COMPLETIONS, {"logit_bias": {}}, "logit_bias", "no such field"),
@@ -252,6 +257,40 @@ def test_a_body_that_is_no_json_object(server: Served, body: bytes) -> None:
     status, reply = server.post(COMPLETIONS, body)
     assert status == 400
     assert reply["error"]["message"]
+
+
+def test_a_body_that_no_context_could_hold_is_refused_and_the_connection_kept(
+    server: Served,
+) -> None:
+    connection = server.connect()
+    connection.request("POST", COMPLETIONS, b" " * (MOST_BODY_BYTES + 1))
+    response = connection.getresponse()
+    assert response.status == 413
+    assert "more than 64 MiB" in json.loads(response.read())["error"]["message"]
+    connection.request("POST", COMPLETIONS, b'{"prompt": "x"}')
+    assert connection.getresponse().status == 200
+
+
+@pytest.mark.parametrize("path", [COMPLETIONS, CHAT])
+def test_a_text_far_longer_than_the_context_is_not_tokenised(path: str) -> None:
+    """Known wrong here: seconds of tokenising, for which every other stream stood still."""
+    text = "x" * (512 * MOST_CHARACTERS_OF_TOKEN + 1)
+    bodies: dict[str, dict[str, Any]] = {
+        COMPLETIONS: {"prompt": ["x", text]},
+        CHAT: {"messages": [{"role": "user", "content": text}]},
+    }
+    with served(render=render, tokenizer=_Impatient()) as server:
+        status, reply = server.post(path, bodies[path])
+    error = reply["error"]
+    assert (status, error["code"]) == (400, "context_length_exceeded")
+    assert error["param"] == ("messages" if path == CHAT else "prompt")
+    assert "characters" in error["message"]
+
+
+class _Impatient(ByteTokenizer):
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        assert len(text) <= 512 * MOST_CHARACTERS_OF_TOKEN
+        return super().encode(text, add_special_tokens=add_special_tokens)
 
 
 def test_a_model_that_is_not_there(server: Served) -> None:

@@ -382,6 +382,8 @@ def _cut_table(directory: Path) -> None:
         (_overwrite("result.json", '{"schema_version": 1,'), "is not JSON: "),
         (_overwrite("result.json", '{"duration_s": NaN}'), "is not JSON: NaN is no number"),
         (_overwrite("result.json", '{"duration_s": -Infinity}'), "is not JSON: -Infinity is no"),
+        (_overwrite("result.json", '{"duration_s": 1e999}'), "is not JSON: 1e999 is no number"),
+        (_overwrite("result.json", "[" * 100_000), "is not JSON: "),
         (_overwrite("result.json", "[]"), "schema_version None; .* reads 2"),
         (_edit(schema_version=7), "schema_version 7; this version of llmbench reads 2"),
         (_edit(duration_s="long"), "duration_s: Input should be a valid number"),

@@ -93,6 +93,13 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     assert failure(path) == f"trace: 'x.csv' is not UTF-8 text; {SUPPORTED}"
 
 
+def test_a_quoted_header_is_one(azure_csv: Callable[..., Path]) -> None:
+    """As R's write.csv writes it."""
+    header = '"TIMESTAMP","ContextTokens","GeneratedTokens"'
+    rows = read_trace(azure_csv('"2023-11-16 18:00:00.0","5","6"', header=header))
+    assert (rows[0].input_tokens, rows[0].output_tokens) == (5, 6)
+
+
 def test_spaces_and_a_byte_order_mark_in_the_header_do_no_harm(
     azure_csv: Callable[..., Path],
 ) -> None:

@@ -145,6 +145,8 @@ def test_what_is_wrong_with_a_trace_is_named(row: str, problem: str) -> None:
         ({"0": {"input_tokens": "__import__('os')"}}, "expected a text like {tokens: share}"),
         ({"0": {"input_tokens": 7}}, "has 7; expected a text like {tokens: share}"),
         ({"0": {"input_tokens": "{1: -0.5}"}}, "has a share that is no number of 0 or more"),
+        ({"0": {"output_tokens": "{1: 0.0}"}}, "has output_tokens whose shares are all 0"),
+        ({"0": {"input_tokens": "[" * 99_999}}, "expected a text like {tokens: share}"),
         ({"0": {"input_tokens": "{99999999: 1}"}}, "has 99999999 tokens; expected at most 16,777"),
     ],
 )
@@ -153,6 +155,13 @@ def test_what_is_wrong_with_lengths_is_named(lengths: object, problem: str) -> N
         read_chunks(write(HERE, 4, windows(w2="1,1,Gamma,1,1"), lengths))
     assert "chunk-4-dataset.json" in str(caught.value)
     assert problem in str(caught.value)
+
+
+def test_lengths_nested_too_deeply() -> None:
+    place = write(HERE, 4, windows(w2="1,1,Gamma,1,1"))
+    (place / "chunk-4-dataset.json").write_text("[" * 99_999)
+    with pytest.raises(WorkloadError, match=r"chunk-4-dataset\.json' has no JSON: "):
+        read_chunks(place)
 
 
 def test_files_that_were_not_fetched() -> None:

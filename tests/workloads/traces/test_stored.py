@@ -103,10 +103,27 @@ def test_an_empty_and_a_damaged_table(tmp_path: Path) -> None:
         read_trace(tmp_path / "none.parquet")
 
 
-@pytest.mark.parametrize(("column", "value"), [("input_tokens", float("nan")), ("t_due_s", -1.0)])
-def test_a_table_with_a_value_that_is_none(tmp_path: Path, column: str, value: float) -> None:
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("input_tokens", float("nan")),
+        ("t_due_s", -1.0),
+        ("t_due_s", None),
+    ],
+)
+def test_a_table_with_a_value_that_is_none(
+    tmp_path: Path, column: str, value: float | None
+) -> None:
     FRAME.assign(**{column: [value, 2.0, 2.0, 4.0]}).to_parquet(tmp_path / "x.parquet")
+    _is_refused(tmp_path / "x.parquet")
+    FRAME.assign(**{column: [str(value)] * 4}).to_parquet(tmp_path / "x.parquet")
+    _is_refused(tmp_path / "x.parquet")
+    FRAME.assign(**{column: pd.Series([None] * 4)}).to_parquet(tmp_path / "x.parquet")
+    _is_refused(tmp_path / "x.parquet")
+
+
+def _is_refused(table: Path) -> None:
     with pytest.raises(
         WorkloadError, match="has others, or none, in a row; expected times of 0 or"
     ):
-        read_trace(tmp_path / "x.parquet")
+        read_trace(table)
