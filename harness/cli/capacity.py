@@ -80,7 +80,7 @@ OutFor = Annotated[
     model="llama-3-8b",
     engine="vllm-v1",
     workload="azure-conv",
-    num_requests=500,
+    num_requests=2000,
     slo=inspect.Parameter.empty,
 )
 @with_machine_options
