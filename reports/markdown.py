@@ -8,6 +8,8 @@ from urllib.parse import quote
 
 from .ablation_model import Ablation
 from .ablation_report import ablation_report
+from .capacity_model import Capacities
+from .capacity_report import capacity_report
 from .claims_model import Claims
 from .claims_report import claims_report
 from .comparison_report import comparison_report
@@ -65,6 +67,11 @@ def render_run_markdown(run: Run) -> str:
 def render_comparison_markdown(runs: Sequence[Run], comparison: Comparison) -> str:
     """Runs side by side in Markdown. runs: in the order of `comparison.runs`."""
     return render_markdown(comparison_report(runs, comparison))
+
+
+def render_capacities_markdown(told: Capacities) -> str:
+    """The largest rates that hold an SLO, in Markdown."""
+    return render_markdown(capacity_report(told))
 
 
 def render_claims_markdown(claims: Claims) -> str:

@@ -14,7 +14,7 @@ from ..options.run import NOT_SIMULATED, with_run_options
 from .console import foreign
 from .earlier import Overwrite, check_run, refuse_overwrite
 from .exits import Exit, say, say_error, say_text
-from .output import AsJson, Quiet, as_asked, say_beside
+from .output import AsJson, Quiet, as_asked, say_beside, write_texts
 
 if TYPE_CHECKING:
     from ..config import RunConfig
@@ -67,7 +67,8 @@ RateTolerance = Annotated[
 OutFor = Annotated[
     Path | None,
     typer.Option(
-        help="Store the run at capacity here; with --compare, one directory an engine.",
+        help="Store what was found here, as capacity.json, .html and .md, and the run at capacity; "
+        "with --compare, one directory an engine.",
         rich_help_panel="Output",
     ),
 ]
@@ -101,7 +102,8 @@ def capacity(
     Simulated. Every rate is sent the same requests in the same order: only the gaps change.
     """
     from ..simulation.simulated_capacity import prepare_capacity
-    from .capacity_tables import capacity_json, print_capacities
+    from .capacity_kept import capacity_json
+    from .capacity_tables import print_capacities
     from .progress import watching
 
     refuse_overwrite(context)
@@ -121,6 +123,8 @@ def capacity(
     else:
         print_capacities(found, goal, ordered)
     _store(found, directories, stood, quiet=quiet or as_json)
+    if out is not None:
+        _keep(out, found, goal, ordered, directories, quiet=quiet or as_json)
     raise typer.Exit(Exit.OK)
 
 
@@ -172,6 +176,24 @@ def _search(
     except KeyboardInterrupt:
         say_error("interrupted before a capacity was found: nothing is saved")
         raise typer.Exit(Exit.INTERRUPTED) from None
+
+
+def _keep(
+    out: Path,
+    found: Sequence[EngineCapacity],
+    goal: CapacityGoal,
+    ordered: Sequence[Order],
+    directories: Sequence[Path],
+    *,
+    quiet: bool,
+) -> None:
+    """The answer, beside the runs that it was found by."""
+    from .capacity_kept import capacity_texts, page_of
+
+    pages = [page_of(directory, out) for directory in directories]
+    write_texts(out, capacity_texts(found, goal, ordered, pages))
+    if not quiet:
+        say(f"[bold]capacity[/]  {foreign(out / 'capacity.html')}")
 
 
 def _store(

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
 from rich.table import Table
 
@@ -33,7 +30,7 @@ _AT_ONCE: Mapping[Arriving, str] = {
     "requests": "all requests sent at once",
     "sessions": "all sessions begun at once, each turn after the reply before it",
 }
-_SAME: Mapping[Arriving, str] = {
+SAME: Mapping[Arriving, str] = {
     "requests": "Every rate was sent the same requests in the same order; only the gaps between "
     "them change.",
     "sessions": "Every rate was sent the same sessions in the same order; only the gaps between "
@@ -46,6 +43,8 @@ def print_capacities(
 ) -> None:
     """A sentence an engine, the rates that were tried if it is one, and a table of all."""
     console = TerminalConsole()
+    for text in dict.fromkeys(one.setting for one in found if one.setting):
+        console.print(foreign(text))
     for one in found:
         console.print(f"[bold]{foreign(one.config.label)}[/]  {foreign(sentence(one, goal))}")
         for text in notes(one):
@@ -60,7 +59,7 @@ def print_capacities(
         console.print(_trials(found[0].search, found[0].arriving))
         console.print()
     console.print(_compared(found))
-    console.print(f"\n{_SAME[found[0].arriving]}")
+    console.print(f"\n{SAME[found[0].arriving]}")
     for error in dict.fromkeys(one.error for one in found):
         console.print(f"[yellow]simulated[/] {foreign(error)}")
 
@@ -80,7 +79,20 @@ def sentence(one: EngineCapacity, goal: CapacityGoal) -> str:
         return f"holds {what} at no rate: {at} ({_missed(one, goal)})"
     return (
         f"holds {what} up to {rate(search.holds, one.arriving)} (95 %: {interval_text(one)})"
-        f"{_unshown(one)}; {at} ({_missed(one, goal)})"
+        f"{_unshown(one)}{_if_too_short(one)}; {at} ({_missed(one, goal)})"
+    )
+
+
+def _if_too_short(one: EngineCapacity) -> str:
+    """What is left of the answer if the simulation errs as it did where it was checked: a limit is
+    met by a hair at capacity."""
+    if not one.if_too_short:
+        return ""
+    (least, some), (most, fewer) = one.if_too_short[0], one.if_too_short[-1]
+    rates = [f"{number(at)}" if at else "none that was tried" for at in (fewer, some)]
+    return (
+        f"; {' to '.join(dict.fromkeys(rates))} if latencies are {100 * least:.0f} to "
+        f"{100 * most:.0f} % too short, as they were on an H100"
     )
 
 
@@ -237,66 +249,6 @@ def _kv_peak(result: Result) -> float:
 
 def _binds(one: EngineCapacity) -> str:
     return " and ".join(one.binds) or ("refusals" if one.refused else "nothing")
-
-
-def capacity_json(
-    found: Sequence[EngineCapacity], goal: CapacityGoal, ordered: Sequence[Order] = ()
-) -> str:
-    """One object; a rate of null is all requests at once, or in an interval no limit."""
-    return json.dumps(
-        {
-            "slo_s": dict(goal.slo_s),
-            "attainment": goal.attainment,
-            "rate_tolerance": goal.rate_tolerance,
-            "engines": [_engine(one) for one in found],
-            "orders": [{**_finite(asdict(one)), "is_noise": one.is_noise} for one in ordered],
-        },
-        indent=2,
-        allow_nan=False,
-    )
-
-
-def _engine(one: EngineCapacity) -> Mapping[str, Any]:
-    search = one.search
-    return {
-        "engine": one.config.engine.engine,
-        "label": one.config.label,
-        "outcome": search.outcome,
-        "rates_of": one.arriving,
-        "requests_per_session": one.per_session,
-        "capacity_per_s": _or_none(one.capacity_per_s),
-        "capacity_requests_per_s": _or_none(one.requests_per_s),
-        "interval_95_per_s": [_or_none(end) for end in one.interval_per_s],
-        "judged": one.judged,
-        "effective": one.effective,
-        "holds": _trial(search.holds),
-        "fails": _trial(search.fails),
-        "trials": [_trial(trial) for trial in search.trials],
-        "exceptions": [_trial(trial) for trial in search.exceptions],
-        "binds": list(one.binds),
-        "limits": [_finite(asdict(limit)) for limit in one.limits],
-        "refused": one.refused or None,
-        "notes": notes(one),
-        "adjustments": one.adjustments,
-        "simulation_error": one.error,
-        "at_capacity": one.run.result.model_dump(mode="json") if one.run else None,
-    }
-
-
-def _or_none(rate_per_s: float) -> float | None:
-    return rate_per_s if math.isfinite(rate_per_s) else None
-
-
-def _trial(trial: Tried | None) -> Mapping[str, Any] | None:
-    return None if trial is None else _finite(asdict(trial))
-
-
-def _finite(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """JSON has neither infinity nor NaN."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in values.items()
-    }
 
 
 def _table(*titles: str) -> Table:

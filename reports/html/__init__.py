@@ -3,6 +3,7 @@
 from .page import (
     render_ab,
     render_ablation,
+    render_capacities,
     render_claims,
     render_comparison,
     render_frontier,
@@ -15,6 +16,7 @@ from .page import (
 __all__ = [
     "render_ab",
     "render_ablation",
+    "render_capacities",
     "render_claims",
     "render_comparison",
     "render_frontier",

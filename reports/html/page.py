@@ -16,6 +16,8 @@ from ..ab_model import Ab
 from ..ab_report import ab_report
 from ..ablation_model import Ablation
 from ..ablation_report import ablation_report
+from ..capacity_model import Capacities
+from ..capacity_report import capacity_report
 from ..chart_table import chart_table
 from ..claims_model import Claims
 from ..claims_report import claims_report
@@ -52,6 +54,11 @@ def render_run(run: Run) -> str:
 def render_comparison(runs: Sequence[Run], comparison: Comparison) -> str:
     """The page about runs side by side. runs: in the order of `comparison.runs`."""
     return render(comparison_report(runs, comparison))
+
+
+def render_capacities(told: Capacities) -> str:
+    """The page about the largest rates that hold an SLO."""
+    return render(capacity_report(told))
 
 
 def render_claims(claims: Claims) -> str:

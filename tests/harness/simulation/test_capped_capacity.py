@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from llmbench.engines.config import engine_config
-from llmbench.harness.cli.capacity_tables import capacity_json, print_capacities
+from llmbench.harness.cli.capacity_kept import capacity_json
+from llmbench.harness.cli.capacity_tables import print_capacities
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.run.watch import Silent
 from llmbench.harness.simulation.capacity_goal import CapacityGoal
