@@ -10,6 +10,7 @@ import pytest
 from llmbench.harness.cells import runner
 from llmbench.harness.cli import main
 from llmbench.harness.errors import PlaceTaken
+from llmbench.harness.storage.store import RUN_FILES
 
 OUT = "runs [of two]"
 ASKED = "capacity --compare paged,trtllm --slo ttft:9s --num-requests 2 --quiet --out"
@@ -55,3 +56,27 @@ def test_what_was_found_is_kept_beside_the_runs_at_capacity(
             assert one["answer"].split(" (")[0] in text
     assert "(paged/report.html)" in (out / "capacity.md").read_text()
     assert (out / "paged" / "report.html").is_file()
+
+
+def test_a_capacity_is_searched_for_again_where_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Known wrong once here: "holds other files (capacity.html)"."""
+    monkeypatch.chdir(tmp_path)
+    words = [
+        "capacity",
+        "--engine",
+        "paged",
+        "--slo",
+        "ttft:500ms",
+        "--num-requests",
+        "2",
+        "--quiet",
+        "--out",
+        "once",
+    ]
+    for more in ([], ["--overwrite"]):
+        with pytest.raises(SystemExit) as ended:
+            main([*words, *more])
+        assert ended.value.code == 0
+        assert {one.name for one in (tmp_path / "once").iterdir()} == RUN_FILES
