@@ -77,6 +77,6 @@ def test_a_capacity_is_searched_for_again_where_one_stands(
     ]
     for more in ([], ["--overwrite"]):
         with pytest.raises(SystemExit) as ended:
-            main([*words, *more])
+            main([*asked.split(), *more])
         assert ended.value.code == 0
         assert {one.name for one in (tmp_path / "once").iterdir()} == RUN_FILES
