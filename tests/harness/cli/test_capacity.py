@@ -63,18 +63,7 @@ def test_a_capacity_is_searched_for_again_where_one_stands(
 ) -> None:
     """Known wrong once here: "holds other files (capacity.html)"."""
     monkeypatch.chdir(tmp_path)
-    words = [
-        "capacity",
-        "--engine",
-        "paged",
-        "--slo",
-        "ttft:500ms",
-        "--num-requests",
-        "2",
-        "--quiet",
-        "--out",
-        "once",
-    ]
+    asked = "capacity --engine paged --slo ttft:500ms --num-requests 2 --quiet --out once"
     for more in ([], ["--overwrite"]):
         with pytest.raises(SystemExit) as ended:
             main([*asked.split(), *more])
