@@ -25,7 +25,8 @@ class AblationResponse:
     """A quantity that was judged.
 
     id, stat, unit, better: as in `Result.metrics`. scale: whether effects are ratios (1 is none) or
-    differences (0 is none). too_little: why its effects decide nothing; empty if they may.
+    differences (0 is none). too_little: why its effects decide nothing; empty if they may. too_few:
+    why they are no numbers to show; empty if they are.
     """
 
     id: str
@@ -34,6 +35,7 @@ class AblationResponse:
     better: Literal["lower", "higher", "none"]
     scale: Literal["ratio", "difference"]
     too_little: str = ""
+    too_few: str = ""
 
     @property
     def name(self) -> str:

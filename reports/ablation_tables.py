@@ -41,6 +41,8 @@ def label(response: AblationResponse) -> str:
 
 def effect_cell(effect: AblationEffect, response: AblationResponse) -> Cell:
     """ "▲ better −38 % [−45, −30]"; no word where it decides nothing, "?" where nothing could."""
+    if response.too_few:
+        return Cell(ABSENT, "quiet")
     text = effect_text(effect.value, effect.low, effect.high, response.scale, response.unit)
     if _is_nothing(effect, response):
         return Cell(NO_CHANGE, "quiet")
@@ -95,6 +97,7 @@ def effects_table(ablation: Ablation) -> Table:
         )
         for response in ablation.responses
     ]
+    few = dict.fromkeys(one.too_few for one in ablation.responses if one.too_few)
     unsure = any(response.too_little for response in ablation.responses)
     return table(
         "effects",
@@ -105,7 +108,8 @@ def effects_table(ablation: Ablation) -> Table:
         note="The change from the base, averaged over the other axes: of ratios the geometric "
         "mean. In brackets the 95 % interval of each. Better and worse: it holds after Holm's "
         "correction for all effects of this report. Counts have no interval in a single run."
-        + (" ?: nothing can decide it; the notes say why." if unsure else ""),
+        + (" ?: nothing can decide it; the notes say why." if unsure else "")
+        + "".join(f" {ABSENT}: {why}." for why in few),
     )
 
 

@@ -18,6 +18,7 @@ from llmbench.harness.errors import InvalidRun
 from llmbench.harness.storage.store import StoredRun
 from llmbench.reports.ablation_model import Ablation, AblationEffect
 from llmbench.reports.ablation_report import nothing_told
+from llmbench.reports.ablation_tables import effects_table
 from llmbench.reports.format import seconds
 
 from ..stored import disturbed
@@ -184,6 +185,18 @@ def test_too_few_requests_decide_nothing_about_a_tail() -> None:
         "280 served requests are too few to compare TTFT p99" in note for note in found.notes
     )
     assert _effect(found, KV, "ttft.mean").significant
+
+
+@pytest.mark.parametrize(("count", "shown"), [(90, False), (100, True)])
+def test_a_percentile_that_a_run_would_not_show_has_no_effect_to_show(
+    count: int, shown: bool
+) -> None:
+    """Known wrong here: "TTFT p99 +4.5 % [+4.5, +4.5]" of 30 requests, an interval of no width."""
+    found = analyse(_serve(VirtualCells(count=count), "kv"))
+    table = effects_table(found)
+    rows = {row[0].text: row[1].text for row in table.rows}
+    assert (rows["TTFT p99"] != "n/a", rows["TTFT mean"] != "n/a") == (shown, True)
+    assert ("n/a: a p99 takes 100 requests." in table.note) != shown
 
 
 BUSY = "other processes used 55% of the processor time"
