@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from llmbench.reports.ablation_tables import effects_table
 from llmbench.reports.format import seconds
 
 from ..stored import disturbed
-from .virtual import VirtualCells
+from .virtual import LENGTH, VirtualCells
 
 DESIGN = parse_axes("batching,kv", engine_config("paged"))
 
@@ -83,6 +84,16 @@ def test_a_queue_for_memory_is_told_as_one(found: Ablation) -> None:
     assert "queueing (" in effect.sentence
     assert "because of KV capacity: at most " in effect.sentence
     assert "→ 8 requests run at a time (others wait for memory 0 % → " in effect.sentence
+
+
+def test_waste_that_kept_nobody_out_is_said_to_be_that() -> None:
+    """Known wrong here: "KV capacity, which did not bind: at most 8 → 8 requests run at a time"."""
+    found = analyse(_serve(VirtualCells(pool_tokens=32 * LENGTH), "kv"))
+    sentence = _effect(found, KV, "kv.waste_share").sentence
+    assert re.search(
+        r": memory that kept nobody out, since up to (\d+) requests ran at a time either way\.$",
+        sentence,
+    )
 
 
 def test_times_of_a_ratio_are_geometric_means_of_cells_as_it_is(found: Ablation) -> None:
