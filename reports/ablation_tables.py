@@ -117,7 +117,7 @@ def interactions_table(ablation: Ablation) -> Table | None:
     """How far the effect of one axis depends on another; exact counts are left out."""
     responses = {response.name: response for response in ablation.responses}
     found = [one for one in ablation.effects if not one.is_main and one.conditional]
-    found = [one for one in found if one.low is not None]
+    found = [one for one in found if one.low is not None and not responses[one.response].too_few]
     if not found:
         return None
     rows: list[Sequence[str | Cell]] = []

@@ -18,7 +18,7 @@ from llmbench.harness.comparison.enough import SHORTEST_RUN_S
 from llmbench.harness.errors import InvalidRun
 from llmbench.harness.storage.store import StoredRun
 from llmbench.reports.ablation_model import Ablation, AblationEffect
-from llmbench.reports.ablation_report import nothing_told
+from llmbench.reports.ablation_report import ablation_report, nothing_told
 from llmbench.reports.ablation_tables import effects_table
 from llmbench.reports.format import seconds
 
@@ -208,6 +208,7 @@ def test_a_percentile_that_a_run_would_not_show_has_no_effect_to_show(
     rows = {row[0].text: row[1].text for row in table.rows}
     assert (rows["TTFT p99"] != "n/a", rows["TTFT mean"] != "n/a") == (shown, True)
     assert ("n/a: a p99 takes 100 requests." in table.note) != shown
+    assert any(one.title == "TTFT p99" for one in ablation_report(found).charts) == shown
 
 
 BUSY = "other processes used 55% of the processor time"
