@@ -31,7 +31,8 @@ def _arrivals(config: Mapping[str, Any], about: Mapping[str, Any]) -> str:
 
 def _lengths(about: Mapping[str, Any]) -> tuple[str, ...]:
     means = [(about.get(name) or {}).get("mean") for name in ("input_tokens", "output_tokens")]
-    if None in means:
+    known = [count(round(mean)) for mean in means if mean is not None]
+    if len(known) < len(means):
         return ()
-    prompt, reply = (count(round(mean)) for mean in means)
+    prompt, reply = known
     return (f"{prompt} tokens in and {reply} out on average",)
