@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..engines.errors import ConfigError
 from ..engines.presets import find_preset
 from ..reports.ablation_model import Ablation
+from ..reports.capacity_model import Capacities
 from ..reports.claims_model import Claims
 from ..reports.frontier_model import Frontier
 from ..reports.history_model import History
@@ -76,6 +77,14 @@ def views_of(runs: Sequence[StoredRun], comparison: Comparison) -> list[Run]:
         run_view(name, run.result, run.requests, run.steps)
         for name, run in zip(comparison.runs, runs, strict=True)
     ]
+
+
+def capacity_reports(capacities: Capacities, told: Mapping[str, Any]) -> dict[str, str]:
+    """Every report of the largest rates that hold an SLO, by file name. told: what `capacity.json`
+    holds."""
+    from ..reports.capacity_report import capacity_report
+
+    return _pages("capacity", capacity_report(capacities), told)
 
 
 def claims_reports(claims: Claims) -> dict[str, str]:

@@ -27,11 +27,13 @@ class AblationResponse(Measure):
     """A quantity that was judged.
 
     scale: whether effects are ratios (1 is none) or differences (0 is none). too_little: why its
-    effects decide nothing; empty if they may.
+    effects decide nothing; empty if they may. too_few: why they are no numbers to show; empty if
+    they are.
     """
 
     scale: Literal["ratio", "difference"]
     too_little: str = ""
+    too_few: str = ""
 
 
 @dataclass(frozen=True)

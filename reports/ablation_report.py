@@ -234,7 +234,7 @@ def _forest(ablation: Ablation, response: AblationResponse) -> Chart | None:
         for one in ablation.effects
         if one.response == response.name and one.low is not None and one.high is not None
     ]
-    if not effects:
+    if not effects or response.too_few:
         return None
     ratio = response.scale == "ratio"
     factor = 100.0 if response.unit == "share" and not ratio else 1.0

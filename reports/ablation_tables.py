@@ -37,6 +37,8 @@ _ROUNDING = 1e-9  # what resampled means of equal numbers differ by
 
 def effect_cell(effect: AblationEffect, response: AblationResponse) -> Cell:
     """ "▲ better −38 % [−45, −30]"; no word where it decides nothing, "?" where nothing could."""
+    if response.too_few:
+        return Cell(ABSENT, "quiet")
     text = effect_text(effect.value, effect.low, effect.high, response.scale, response.unit)
     if _is_nothing(effect, response):
         return Cell(NO_CHANGE, "quiet")
@@ -91,6 +93,7 @@ def effects_table(ablation: Ablation) -> Table:
         )
         for response in ablation.responses
     ]
+    few = dict.fromkeys(one.too_few for one in ablation.responses if one.too_few)
     unsure = any(response.too_little for response in ablation.responses)
     return table(
         "effects",
@@ -101,7 +104,8 @@ def effects_table(ablation: Ablation) -> Table:
         note="The change from the base, averaged over the other axes: of ratios the geometric "
         "mean. In brackets the 95 % interval of each. Better and worse: it holds after Holm's "
         "correction for all effects of this report. Counts have no interval in a single run."
-        + (" ?: nothing can decide it; the notes say why." if unsure else ""),
+        + (" ?: nothing can decide it; the notes say why." if unsure else "")
+        + "".join(f" {ABSENT}: {why}." for why in few),
     )
 
 
@@ -109,7 +113,7 @@ def interactions_table(ablation: Ablation) -> Table | None:
     """How far the effect of one axis depends on another; exact counts are left out."""
     responses = {response.name: response for response in ablation.responses}
     found = [one for one in ablation.effects if not one.is_main and one.conditional]
-    found = [one for one in found if one.low is not None]
+    found = [one for one in found if one.low is not None and not responses[one.response].too_few]
     if not found:
         return None
     rows: list[Sequence[str | Cell]] = []

@@ -11,6 +11,7 @@ from .comparison_tables import difference_table, metric_table, pairs_table, runs
 from .explained import explained_table, headline_explanation
 from .facts import NOT_SAID, keeps_to_itself, simulated_on
 from .format import listed, plural
+from .load_text import load_text
 from .model import (
     Badge,
     Comparison,
@@ -146,8 +147,9 @@ def _what_was_sent(runs: Sequence[Run], comparison: Comparison) -> str:
         silent = [run.name for run in runs if run.result["config"].get("batching") == NOT_SAID]
         do = "does" if len(silent) == 1 else "do"
         return f"Whether the runs were sent the same requests, {listed(silent)} {do} not say."
-    same = "Every run was sent" if comparison.same_requests else "The runs were not sent"
-    return f"{same} the same requests."
+    if comparison.same_requests:
+        return f"Every run was sent the same requests: {load_text(runs[0].result)}."
+    return "The runs were not sent the same requests."
 
 
 def _what_differs(runs: Sequence[Run], comparison: Comparison) -> str:

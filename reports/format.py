@@ -92,12 +92,12 @@ def scale_of_typical(
 ) -> Scale:
     """One unit for statistics of one metric: as suits its median, for one long stall would write
     every gap of milliseconds as a fraction of a second. typical: what to go by, or nothing: then
-    all of `values`. Not µs where one of them is a tenth of a second or more."""
+    all of `values`. µs only where all of them are below a millisecond."""
     every = [one for one in values if is_present(one)]
     known = [one for one in typical if is_present(one) and one]
     scale = scale_of(unit, known or every)
     longest = max((abs(one) for one in every if one is not None), default=0.0)
-    return Scale("ms", 1e3) if scale.unit == "µs" and longest >= 0.1 else scale
+    return Scale("ms", 1e3) if scale.unit == "µs" and longest >= 1e-3 else scale
 
 
 def quantity(value: float | None, unit: str) -> str:

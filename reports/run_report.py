@@ -17,6 +17,7 @@ from . import (
     tables,
 )
 from .facts import axes, engine_name, hardware
+from .load_text import load_text
 from .model import Report, Run, Section, present
 from .place import Place
 
@@ -26,7 +27,9 @@ def run_report(run: Run) -> Report:
     config = run.result["config"]
     return Report(
         title=run.name,
-        subtitle=" · ".join((config["model"], engine_name(run), axes(run), hardware(run))),
+        subtitle=" · ".join(
+            (config["model"], engine_name(run), axes(run), hardware(run), load_text(run.result))
+        ),
         badge=headline.badge(run),
         verdict=headline.verdict(run),
         statements=headline.statements(run),

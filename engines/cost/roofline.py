@@ -166,6 +166,10 @@ class Roofline:
         )
 
 
+# Devices that a model is split over, in the order in which they are proposed.
+_SPLITS = (2, 4, 8, 16, 32, 64)
+
+
 def kv_capacity_tokens(
     hardware: Hardware,
     model: ModelConfig,
@@ -196,11 +200,27 @@ def kv_capacity_tokens(
     room = kv_room_bytes(hardware.memory_bytes, taken, free_memory_fraction)
     tokens = int(room // work.kv_bytes_per_token)
     if tokens < 1:
-        shorter = "; or lower --max-num-batched-tokens or --max-model-len" if beside_weights else ""
+        alone = kv_room_bytes(hardware.memory_bytes, {"weights": work.stored_bytes})
+        shorter = "; or lower --max-num-batched-tokens or --max-model-len" if alone > 0 else ""
         raise ConfigError(
             "tensor_parallel",
             tensor_parallel,
-            f"enough devices: of each {hardware.name}'s {hardware.memory_bytes / 1e9:.1f} GB, "
-            f"{said(taken)} leave nothing{shorter}",
+            f"{_enough(hardware, model, weights, taken)}: of each {hardware.name}'s "
+            f"{hardware.memory_bytes / 1e9:.1f} GB, {said(taken)} leave nothing{shorter}",
         )
     return tokens
+
+
+def _enough(
+    hardware: Hardware, model: ModelConfig, weights: WeightChoice, taken: Mapping[str, float]
+) -> str:
+    """Over how many devices the model fits, by their weights: what else is taken of each is no
+    more there. taken: of one of fewer, by what takes it."""
+    for devices in _SPLITS:
+        try:
+            work = model_work(model, weights, tensor_parallel=devices)
+        except ConfigError:
+            continue  # a split that does not go up
+        if kv_room_bytes(hardware.memory_bytes, {**taken, "weights": work.stored_bytes}) > 0:
+            return f"{devices} or more devices, or fewer bits a weight (--quant)"
+    return "enough devices, or fewer bits a weight (--quant)"

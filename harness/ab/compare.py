@@ -20,6 +20,7 @@ from ..stats.sequential import schedule
 from ..stats.signed_rank import fewest_pairs
 from .judge import Answer, Judge, Question
 from .limit import TrialLimit
+from .pace import Pace
 from .protocol import Trial
 from .side import InvalidTrial, Side
 from .trials import MOST_IDLE_SHARE, Dropped, LeftOut, Trials
@@ -29,6 +30,11 @@ LOOKS = 5
 _FEWEST_REQUESTS = 4
 _PILOTS = 2
 _MOST_BAD_PILOTS = 2
+TIME_UP, INTERRUPTED = "time was up", "interrupted"
+
+
+class TooSoon(InvalidRun):
+    """Time was up before so many pairs as any verdict takes."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +74,10 @@ class Length:
 class Outcome:
     """What a comparison found. labels, versions, configs: of A and B. a, b: their trials, in order
     of pairs. coin: what decided the order of turns. stopped: why it ended; empty if it did not come
-    to its end. failure: why it proves nothing, and then there are no answers; empty if it does.
-    dropped: quads that count for nothing. left_out: their trials, and those of a quad that was cut
-    off. questions: what was asked; error_rate: the chance of any wrong answer."""
+    to its end. cut_short: by what, where that is no trial; else empty. failure: why it proves
+    nothing, and then there are no answers; empty if it does. dropped: quads that count for nothing.
+    left_out: their trials, and those of a quad that was cut off. questions: what was asked;
+    error_rate: the chance of any wrong answer."""
 
     labels: tuple[str, str]
     versions: tuple[str, str]
@@ -89,6 +96,7 @@ class Outcome:
     left_out: tuple[LeftOut, ...] = ()
     questions: tuple[Question, ...] = ()
     error_rate: float = ERROR_RATE
+    cut_short: str = ""
 
     @property
     def partial(self) -> bool:
@@ -124,12 +132,14 @@ def compare(
     coin = secrets.randbits(63) if coin is None else coin
     trials = Trials(a, b, questions, num_requests, seed, coin, limit)
     answers: tuple[Answer, ...] = ()
-    stopped, failure, interrupted = "", "", False
+    stopped, failure, cut_short = "", "", ""
     try:
-        stopped = _take_turns(trials, judge, after, now() + length.max_time_s, now, report)
+        stopped = _take_turns(trials, judge, after, length.max_time_s, now, report)
         failure = _works_when_it_should_wait(trials)
         if not failure:
             answers = judge.finish(trials.values())
+    except TooSoon as error:
+        failure, cut_short = str(error), TIME_UP
     except InvalidRun as error:
         failure = str(error)
     except ConfigError as error:
@@ -137,7 +147,7 @@ def compare(
             raise  # a mistake, and nothing that was measured is lost with it
         failure = str(error)
     except KeyboardInterrupt:
-        failure, interrupted = "interrupted", True
+        failure = cut_short = INTERRUPTED
     first, second = trials.of("a"), trials.of("b")
     who = a.identity, b.identity
     return Outcome(
@@ -153,11 +163,12 @@ def compare(
         stopped=stopped,
         idle_share=trials.idle_share,
         failure=failure,
-        interrupted=interrupted,
+        interrupted=cut_short == INTERRUPTED,
         dropped=tuple(trials.dropped),
         left_out=trials.left_out,
         questions=tuple(questions),
         error_rate=error_rate,
+        cut_short=cut_short,
     )
 
 
@@ -189,21 +200,22 @@ def _take_turns(
     trials: Trials,
     judge: Judge,
     after: Sequence[int],
-    end_s: float,
+    max_time_s: float,
     now: Callable[[], float],
     report: Callable[[str], None],
 ) -> str:
     """Until there is nothing more to find out. Returns why it ended. after: quads to look after.
-    Raises InvalidRun where time is up too soon for any verdict."""
-    looked = 0
+    Raises TooSoon where time is up before any verdict is possible."""
+    looked, said, now_s = 0, "", now()
+    pace = Pace(PAIRS_A_QUAD * judge.fewest, now_s, max_time_s)
+    end_s = pace.began_s + max_time_s
     while True:
+        report(pace.told(PAIRS_A_QUAD * trials.quads, now_s) + (f"; {said}" if said else ""))
         trials.take()
-        late, full = now() > end_s, trials.quads == after[-1]
+        now_s = now()
+        late, full = now_s > end_s, trials.quads == after[-1]
         if late and trials.quads < judge.fewest:
-            raise InvalidRun(
-                f"time was up after {trials.quads} quads of trials, too few for any verdict: allow "
-                "more (--max-time), or shorter trials"
-            )
+            raise TooSoon(f"{TIME_UP} {pace.too_few(PAIRS_A_QUAD * trials.quads, now_s)}")
         # A quad that was dropped adds nothing to look at.
         if trials.quads > looked and (late or trials.quads in after):
             answers = judge.look(trials.values(), final=late or full)

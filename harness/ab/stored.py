@@ -33,6 +33,7 @@ def as_json(outcome: Outcome, asked: Asked) -> dict[str, Any]:
         "status": "partial" if outcome.partial else "complete",
         "failure": outcome.failure,
         "interrupted": outcome.interrupted,
+        "cut_short": outcome.cut_short,
         "asked": asdict(asked),
         "labels": outcome.labels,
         "versions": outcome.versions,
@@ -123,6 +124,8 @@ def _read_outcome(told: Mapping[str, Any]) -> Outcome:
         ),
         questions=tuple(map(_read_question, told["questions"])),
         error_rate=float(told["error_rate"]),
+        # What earlier versions wrote does not say.
+        cut_short=str(told.get("cut_short", "")),
     )
 
 

@@ -5,19 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
+
 from ...engines.forced import forced_within
 from ..gate.change import levels, percent
 from ..gate.verdicts import INVALID, VerdictRow, Verdicts, exit_code
 from .compare import Outcome
-from .judge import Answer
+from .judge import Answer, Question
 
 
 def verdicts_of(outcome: Outcome) -> Verdicts:
     """A row a metric, with what so many pairs could find and what the wanted effect would need; no
     row of a comparison that proves nothing."""
     rows = tuple(
-        VerdictRow(_name(one), describe(one), one.verdict, reach(one)) for one in outcome.answers
+        VerdictRow(_name(one.question), describe(one), one.verdict, reach(one))
+        for one in outcome.answers
     )
+    if outcome.cut_short:
+        rows = tuple(_seen(outcome))
     return Verdicts(
         "llmbench ab",
         INVALID if outcome.failure else exit_code(row.verdict for row in rows),
@@ -29,7 +34,19 @@ def verdicts_of(outcome: Outcome) -> Verdicts:
         ),
         (outcome.failure,) if outcome.failure else (),
         (*_dropped(outcome), *_forced(outcome)),
+        outcome.cut_short,
     )
+
+
+def _seen(outcome: Outcome) -> Iterator[VerdictRow]:
+    """What the pairs of a comparison that was cut short came to, judged by nothing."""
+    for question in outcome.questions if outcome.pairs else ():
+        name = question.quantity.name
+        a, b = (np.array([one.values[name] for one in side]) for side in (outcome.a, outcome.b))
+        ratio = float(np.exp(np.mean(np.log(b) - np.log(a))))
+        values = levels(float(np.median(a)), float(np.median(b)), question.quantity.unit)
+        change = f"{percent(ratio)} % so far, median trials {values}"
+        yield VerdictRow(_name(question), change, "inconclusive", "not judged")
 
 
 def _dropped(outcome: Outcome) -> Iterator[str]:
@@ -57,8 +74,7 @@ def _forced(outcome: Outcome) -> Iterator[str]:
             )
 
 
-def _name(answer: Answer) -> str:
-    question = answer.question
+def _name(question: Question) -> str:
     return f"{question.quantity.name}={100 * question.allowed:.4g}%"
 
 

@@ -19,7 +19,7 @@ from .factorial import Factorial, Measured, Repeats
 from .family import Found, judge_family, largest_first
 from .mechanism import Accounted, explain
 from .noise import machine_noise
-from .responses import Response, responses_for, too_little
+from .responses import Response, responses_for, too_few, too_little
 from .told import notes_of, setting_of, told_axis, told_cell, told_response
 
 
@@ -68,7 +68,9 @@ def analyse(factorial: Factorial, *, command: str = "") -> Ablation:
         simulated=any(result.simulation is not None for result in results),
         simulation_error=_simulation_error(results),
         axes=tuple(told_axis(axis) for axis in design.axes),
-        responses=tuple(told_response(one, short[one.name]) for one in responses),
+        responses=tuple(
+            told_response(one, short[one.name], too_few(one, named)) for one in responses
+        ),
         cells=tuple(
             told_cell(cell, factorial, invalid, repeats, measured) for cell in design.cells
         ),

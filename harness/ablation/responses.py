@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ...reports.tails import samples_needed
 from ..comparison import enough, text_quality
 from ..comparison.enough import requests_needed
 from ..comparison.observed import Observed
@@ -198,6 +199,19 @@ def too_little(response: Response, cells: Sequence[Sequence[tuple[str, Result]]]
         QUANTITIES[response.name],
         needed=0 if repeated else requests_needed(response.q),
     )
+
+
+def too_few(response: Response, cells: Sequence[Sequence[tuple[str, Result]]]) -> str:
+    """Why the response is no number to show: of a percentile, as for a run by itself, that none of
+    a run's requests lies beyond it; empty if one does. With repeats the spread comes from them.
+
+    cells: as above.
+    """
+    if response.q is None or len(cells[0]) > 1:
+        return ""
+    needed = samples_needed(response.q)
+    fewest = min(result.counters.requests_ok for runs in cells for _, result in runs)
+    return f"a p{response.q:g} takes {needed} requests" if fewest < needed else ""
 
 
 def _too_little_text(response: Response, results: Sequence[Result]) -> str:

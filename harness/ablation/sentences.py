@@ -267,8 +267,15 @@ def _waste(seen: _Seen) -> str:
     """Waste matters by whom it keeps out."""
     bound = max(seen.of("blocked_share")) >= QUEUE_BLOCKED
     if abs(math.log(seen.peak)) < NOTABLE and not bound:
-        return f"KV capacity, which did not bind: {_places(seen)}"
+        return f"memory that kept nobody out, since {_either_way(seen)}"
     return f"KV capacity: {_places(seen)}"
+
+
+def _either_way(seen: _Seen) -> str:
+    before, after = (number(round(peak, 1)) for peak in seen.of("running_peak"))
+    if before == after:
+        return f"up to {before} requests ran at a time either way"
+    return f"up to {before} requests ran at a time before and {after} after"
 
 
 def _places(seen: _Seen) -> str:

@@ -139,6 +139,7 @@ def told_change(change: Change) -> AblationChange:
     )
 
 
-def told_response(response: Response, short: str) -> AblationResponse:
+def told_response(response: Response, short: str, few: str = "") -> AblationResponse:
     metric, stat = response.name.split(".")
-    return AblationResponse(metric, stat, response.unit, response.better, response.scale, short)
+    unit, better, scale = response.unit, response.better, response.scale
+    return AblationResponse(metric, stat, unit, better, scale, short, few)

@@ -14,7 +14,7 @@ from ..options.run import NOT_SIMULATED, with_run_options
 from .console import foreign
 from .earlier import Overwrite, check_run, refuse_overwrite
 from .exits import Exit, say, say_error, say_text
-from .output import AsJson, Quiet, as_asked, say_beside
+from .output import AsJson, Quiet, as_asked, say_beside, write_texts
 
 if TYPE_CHECKING:
     from ..config import RunConfig
@@ -67,7 +67,8 @@ RateTolerance = Annotated[
 OutFor = Annotated[
     Path | None,
     typer.Option(
-        help="Store the run at capacity here; with --compare, one directory an engine.",
+        help="Store what was found here, as capacity.json, .html and .md, and the run at capacity; "
+        "with --compare, one directory an engine.",
         rich_help_panel="Output",
     ),
 ]
@@ -80,7 +81,7 @@ OutFor = Annotated[
     model="llama-3-8b",
     engine="vllm-v1",
     workload="azure-conv",
-    num_requests=500,
+    num_requests=2000,
     slo=inspect.Parameter.empty,
 )
 @with_machine_options
@@ -122,6 +123,8 @@ def capacity(
     else:
         print_capacities(found, goal, ordered)
     _store(found, directories, stood, quiet=quiet or as_json)
+    if out is not None:
+        _keep(out, found, goal, ordered, directories, quiet=quiet or as_json)
     raise typer.Exit(Exit.OK)
 
 
@@ -173,6 +176,24 @@ def _search(
     except KeyboardInterrupt:
         say_error("interrupted before a capacity was found: nothing is saved")
         raise typer.Exit(Exit.INTERRUPTED) from None
+
+
+def _keep(
+    out: Path,
+    found: Sequence[EngineCapacity],
+    goal: CapacityGoal,
+    ordered: Sequence[Order],
+    directories: Sequence[Path],
+    *,
+    quiet: bool,
+) -> None:
+    """The answer, beside the runs that it was found by."""
+    from .capacity_kept import capacity_texts, page_of
+
+    pages = [page_of(directory, out) for directory in directories]
+    write_texts(out, capacity_texts(found, goal, ordered, pages))
+    if not quiet:
+        say(f"[bold]capacity[/]  {foreign(out / 'capacity.html')}")
 
 
 def _store(

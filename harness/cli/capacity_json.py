@@ -10,25 +10,30 @@ from ..simulation.capacity_goal import CapacityGoal
 from ..simulation.capacity_order import Order
 from ..simulation.simulated_capacity import EngineCapacity
 from ..storage.json_text import json_text
-from .capacity_tables import notes
+from .capacity_tables import notes, sentence
 
 
 def capacity_json(
     found: Sequence[EngineCapacity], goal: CapacityGoal, ordered: Sequence[Order] = ()
 ) -> str:
     """One object; a rate of null is all requests at once, or in an interval no limit."""
-    return json_text(
-        {
-            "slo_s": dict(goal.slo_s),
-            "attainment": goal.attainment,
-            "rate_tolerance": goal.rate_tolerance,
-            "engines": [_engine(one) for one in found],
-            "orders": [{**asdict(one), "is_noise": one.is_noise} for one in ordered],
-        }
-    )
+    return json_text(capacity_told(found, goal, ordered))
 
 
-def _engine(one: EngineCapacity) -> Mapping[str, Any]:
+def capacity_told(
+    found: Sequence[EngineCapacity], goal: CapacityGoal, ordered: Sequence[Order]
+) -> Mapping[str, Any]:
+    """The object itself, in which such a rate is infinite."""
+    return {
+        "slo_s": dict(goal.slo_s),
+        "attainment": goal.attainment,
+        "rate_tolerance": goal.rate_tolerance,
+        "engines": [_engine(one, goal) for one in found],
+        "orders": [{**asdict(one), "is_noise": one.is_noise} for one in ordered],
+    }
+
+
+def _engine(one: EngineCapacity, goal: CapacityGoal) -> Mapping[str, Any]:
     search = one.search
     return {
         "engine": one.config.engine.engine,
@@ -51,5 +56,10 @@ def _engine(one: EngineCapacity) -> Mapping[str, Any]:
         "notes": notes(one),
         "adjustments": one.adjustments,
         "simulation_error": one.error,
+        "setting": one.setting,
+        "answer": sentence(one, goal),
+        "if_latencies_too_short": [
+            {"too_short": share, "capacity_per_s": rate} for share, rate in one.if_too_short
+        ],
         "at_capacity": one.run.result.model_dump(mode="json") if one.run else None,
     }

@@ -30,7 +30,7 @@ _AT_ONCE: Mapping[Arriving, str] = {
     "requests": "all requests sent at once",
     "sessions": "all sessions begun at once, each turn after the reply before it",
 }
-_SAME: Mapping[Arriving, str] = {
+SAME: Mapping[Arriving, str] = {
     "requests": "Every rate was sent the same requests in the same order; only the gaps between "
     "them change.",
     "sessions": "Every rate was sent the same sessions in the same order; only the gaps between "
@@ -43,6 +43,8 @@ def print_capacities(
 ) -> None:
     """A sentence an engine, the rates that were tried if it is one, and a table of all."""
     console = TerminalConsole()
+    for text in dict.fromkeys(one.setting for one in found if one.setting):
+        console.print(foreign(text))
     for one in found:
         console.print(f"[bold]{foreign(one.config.label)}[/]  {foreign(sentence(one, goal))}")
         for text in notes(one):
@@ -57,7 +59,7 @@ def print_capacities(
         console.print(_trials(found[0].search, found[0].arriving))
         console.print()
     console.print(_compared(found))
-    console.print(f"\n{_SAME[found[0].arriving]}")
+    console.print(f"\n{SAME[found[0].arriving]}")
     for error in dict.fromkeys(one.error for one in found):
         console.print(f"[yellow]simulated[/] {foreign(error)}")
 
@@ -76,9 +78,39 @@ def sentence(one: EngineCapacity, goal: CapacityGoal) -> str:
     if search.holds is None:
         return f"holds {what} at no rate: {at} ({_missed(one, goal)})"
     return (
-        f"holds {what} up to {rate(search.holds, one.arriving)} (95 %: {interval_text(one)}); {at} "
-        f"({_missed(one, goal)})"
+        f"holds {what} up to {rate(search.holds, one.arriving)} (95 %: {interval_text(one)})"
+        f"{_unshown(one)}{_if_too_short(one)}; {at} ({_missed(one, goal)})"
     )
+
+
+def _if_too_short(one: EngineCapacity) -> str:
+    """What is left of the answer if the simulation errs as it did where it was checked: a limit is
+    met by a hair at capacity."""
+    if not one.if_too_short:
+        return ""
+    (least, some), (most, fewer) = one.if_too_short[0], one.if_too_short[-1]
+    rates = [f"{number(at)}" if at else "none that was tried" for at in (fewer, some)]
+    return (
+        f"; {' to '.join(dict.fromkeys(rates))} if latencies are {100 * least:.0f} to "
+        f"{100 * most:.0f} % too short, as they were on an H100"
+    )
+
+
+def _unshown(one: EngineCapacity) -> str:
+    """What the rate is not, beside it; the notes say why. Empty where it is what was asked for."""
+    if _is_burst(one):
+        return ", in a burst: not shown for a lasting load"
+    return ", not shown: too few requests" if _are_few(one) else ""
+
+
+def _is_burst(one: EngineCapacity) -> bool:
+    return one.burst is not None and one.burst < BURST_LIVES
+
+
+def _are_few(one: EngineCapacity) -> bool:
+    """Whether no share of them, not even all, would show that the target is kept."""
+    fewest = fewest_to_show(one.search.target)
+    return one.search.outcome == "found" and one.effective < (fewest or math.inf)
 
 
 def interval_text(one: EngineCapacity) -> str:
@@ -125,37 +157,35 @@ def _missed(one: EngineCapacity, goal: CapacityGoal) -> str:
 
 def notes(one: EngineCapacity) -> list[str]:
     """What the answer cannot carry."""
-    search, burst = one.search, one.burst
+    search = one.search
     found = [
         f"attainment does not simply fall with the rate: {rate(trial, one.arriving)} "
         f"{'holds' if trial.attained >= search.target else 'does not hold'} "
         f"({quantity(trial.attained, 'share')})"
         for trial in search.exceptions
     ]
-    if burst is not None and burst < BURST_LIVES:
+    if _is_burst(one):
         found.append(
-            f"arrivals lasted only {burst:.1f} {_LIVES[one.arriving]}: the capacity of a burst; "
-            "raise --num-requests for that of a lasting load"
+            f"arrivals lasted only {one.burst:.1f} {_LIVES[one.arriving]}: the capacity of a "
+            "burst; raise --num-requests for that of a lasting load"
         )
-    fewest = fewest_to_show(search.target)
-    if search.outcome == "found" and one.effective < (fewest or math.inf):
+    if _are_few(one):
         what = "requests" if len(one.kept) == one.num_requests else "replies"
         found.append(
             f"{one.judged} {what} count as {math.floor(one.effective)} that do not wait for each "
             f"other, too few to show that {quantity(search.target, 'share')} keep the SLO at any "
-            f"rate{_enough(one, fewest)}"
+            f"rate{_enough(fewest_to_show(search.target))}"
         )
     failures = one.run.result.validity.failures if one.run else ()
     return found + [f"{check.detail} (the run at capacity)" for check in failures]
 
 
-def _enough(one: EngineCapacity, fewest: int | None) -> str:
-    """How many requests would do, a tenth more than in proportion."""
+def _enough(fewest: int | None) -> str:
+    """What would do. No number of requests is named: nearer to what an engine sustains requests
+    wait for each other for longer, so that three times as many may count as no more."""
     if fewest is None:
         return ": no number shows that all do"
-    wanted = 1.1 * one.num_requests * fewest / max(one.effective, 1.0)
-    hundreds = 100 * math.ceil(wanted / 100)
-    return f"; it takes {fewest}, which some {hundreds} requests give (--num-requests)"
+    return f"; it takes {fewest}: send several times as many (--num-requests)"
 
 
 def rate(trial: Tried, of: Arriving) -> str:

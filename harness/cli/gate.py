@@ -41,8 +41,8 @@ def gate(
     max_regression: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of stored runs: what may get worse, and by how much: ttft.p99=10%, "
-            "tpot.mean=2ms, preemptions=exact. Repeat it for more."
+            help="Of stored runs, which need it: what may get worse, and by how much: "
+            "ttft.p99=10%, tpot.mean=2ms, preemptions=exact. Repeat it for more."
         ),
     ] = None,
     update: Annotated[

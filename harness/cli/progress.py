@@ -1,10 +1,11 @@
-"""Live progress on a terminal; nothing where there is none."""
+"""Live progress on a terminal, and a line now and then where there is none."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 from rich.progress import (
     BarColumn,
@@ -15,22 +16,38 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ...reports.format import duration
 from ..run.drive import Progress as Served
 from ..run.watch import Silent, Watch
 from .console import TerminalConsole, foreign
 
+# Seconds between two lines of one stage in a log.
+BETWEEN_LINES_S = 30.0
+
 
 class Lines:
-    """A line a stage on standard error, for logs."""
+    """A line a stage on standard error, for logs, and in a long one every half minute how far it
+    is."""
 
-    def __init__(self, console: TerminalConsole) -> None:
-        self._console = console
+    def __init__(self, console: TerminalConsole, now: Callable[[], float] = monotonic) -> None:
+        self._console, self._now = console, now
+        self._began_s = self._told_s = now()
 
     def stage(self, text: str) -> None:
+        self._began_s = self._told_s = self._now()
         # A command in it is copied whole: the terminal breaks it, if anyone does.
         self._console.print(foreign(text), soft_wrap=True)
 
-    def progress(self, progress: Served) -> None: ...
+    def progress(self, progress: Served) -> None:
+        """By the time that whoever waits has waited: a simulation's own is another."""
+        now_s = self._now()
+        if now_s - self._told_s < BETWEEN_LINES_S or not progress.finished:
+            return
+        self._told_s = now_s
+        each_s = (now_s - self._began_s) / progress.finished
+        left = duration(round(each_s * (progress.total - progress.finished)))
+        done = f"{progress.finished} of {progress.total} requests"
+        self._console.print(f"  {done}, about {left} left", soft_wrap=True)
 
 
 class Bar:

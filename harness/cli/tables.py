@@ -9,6 +9,7 @@ from ...reports.ablation_model import Ablation
 from ...reports.ablation_report import nothing_told, simulated_text
 from ...reports.ablation_tables import effects_table, left_out_table
 from ...reports.format import quantity, scale_of_typical
+from ...reports.load_text import load_text
 from ...reports.metric_tables import NOT_SHOWN
 from ...reports.model import Table as ReportTable
 from ...reports.tails import not_carried
@@ -16,6 +17,7 @@ from ..comparison.enough import SHORTEST_RUN_S
 from ..result import Result
 from .console import STYLES, TerminalConsole, foreign, numbers
 
+_SENT = {"workload", "config"}
 LATENCIES = ("ttft", "tpot", "itl", "icl", "e2el", "queue")
 RATES = ("output_throughput", "total_throughput", "request_throughput", "goodput")
 MACHINE_USE = ("mfu", "mbu", "energy_per_token", "cost_per_million_tokens")
@@ -45,6 +47,7 @@ def print_run(result: Result) -> None:
     if counters.steps is not None:
         served += f", {counters.steps} steps, {counters.preemptions} preemptions"
     console.print(served)
+    console.print(f"[dim]{foreign(load_text(result.model_dump(include=_SENT)))}[/]", soft_wrap=True)
     _print_target(console, result)
     console.print(_latencies(result))
     for name in RATES:

@@ -118,8 +118,19 @@ def _arrivals(spec: WorkloadSpec, seen: Preview) -> str:
     )
     lasting = f", dispersion {dispersion}" if dispersion else ""
     of = " sessions" if seen.arriving == "sessions" else ""
-    rate = f"{number(found.rate_per_s)}{of}/s"
+    rate = _rate(getattr(spec.arrivals, "rate_per_s", None), found.rate_per_s, seen, of)
     return f"{kind}, {rate}, CV of gaps {number(found.gap_cv)}{lasting}{held}"
+
+
+def _rate(asked_per_s: float | None, seen_per_s: float, seen: Preview, of: str) -> str:
+    """What is asked for and what these come to, which of few at random is another number. of: what
+    arrives, where that is not requests."""
+    come = f"{number(seen_per_s)}{of}/s"
+    if asked_per_s is None or number(asked_per_s) == number(seen_per_s):
+        return come
+    drawn = count(seen.sessions if of else seen.requests)
+    what = of.strip() or "requests"
+    return f"{number(asked_per_s)}{of}/s asked for, of which these {drawn} {what} come at {come}"
 
 
 def _row(lengths: Lengths) -> list[str]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..result import LATE_GAPS, LATE_SPANS, Check, ClientLoad
+from ..run.lateness import held_against
 from ..run.record import RequestRecord
 from ..run.validity import Asked, passed, served_of
 from ..stats.percentiles import percentile
@@ -25,6 +26,8 @@ LAG_SHARE = 0.05
 # A loop of Python on a machine of others' is no better, whatever it measures.
 LEAST_LAG_S = 0.001
 CPU_SHARE = 0.90
+# A client that computes for less of the time was not late because of its own work.
+BUSY_SHARE = 0.5
 
 
 def check_send_lag(requests: Sequence[RequestRecord], plan: Asked) -> Check:
@@ -39,7 +42,7 @@ def check_send_lag(requests: Sequence[RequestRecord], plan: Asked) -> Check:
         fatal=True,
         value=lag_s,
         limit=limit_s,
-        detail=f"p99 of send - due is {1e3 * lag_s:.1f} ms, at most {1e3 * limit_s:.1f} ms",
+        detail=f"p99 of send - due is {1e3 * lag_s:.1f} ms, {held_against(lag_s, limit_s)}",
     )
 
 
@@ -49,11 +52,13 @@ def check_client(requests: Sequence[RequestRecord], client: ClientLoad) -> Check
     lag_s = client.loop_lag_p99_s
     ok = lag_s <= limit_s and client.cpu_share <= CPU_SHARE
     detail = (
-        f"the client's event loop was late by {1e3 * lag_s:.1f} ms at p99, at most "
-        f"{1e3 * limit_s:.1f} ms; it took {100 * client.cpu_share:.0f} % of a core"
+        f"the client's event loop was late by {1e3 * lag_s:.1f} ms at p99, "
+        f"{held_against(lag_s, limit_s)}; it took {100 * client.cpu_share:.0f} % of a core"
     )
-    if not ok:
+    if not ok and client.cpu_share > BUSY_SHARE:
         detail += f"; more --processes than {client.processes} would raise its limit"
+    elif not ok:
+        detail += ", so others had the processors: measure again when nobody else computes"
     return Check(id="client_overload", ok=ok, fatal=True, value=lag_s, limit=limit_s, detail=detail)
 
 
@@ -97,8 +102,8 @@ def _check_pace(name: str, what: str, times_s: NDArray[np.float64], client: Clie
     lag_s, limit_s = client.loop_lag_p99_s, max(LEAST_LAG_S, LAG_SHARE * middle_s)
     ok = lag_s <= limit_s
     detail = (
-        f"the client's event loop was late by {1e3 * lag_s:.1f} ms at p99, at most "
-        f"{1e3 * limit_s:.1f} ms: the median {what} is {1e3 * middle_s:.1f} ms"
+        f"the client's event loop was late by {1e3 * lag_s:.1f} ms at p99, "
+        f"{held_against(lag_s, limit_s)}: the median {what} is {1e3 * middle_s:.1f} ms"
     )
     if not ok:
         detail += f"; {_SPOILT[name]}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from ...engines.errors import ConfigError
+from ...engines.errors import ConfigError, MissingError
 from ..comparison.admissible import objections
 from ..comparison.evidence import ERROR_RATE, Finding, agree, examine, has_interval
 from ..comparison.observed import Observed
@@ -66,7 +66,7 @@ def gate(baseline: StoredRun, current: StoredRun, rules: Sequence[Rule]) -> Gate
     simulated run against a measured one: both may be valid, but the difference would be mostly how
     wrong the cost model is."""
     if not rules:
-        raise ConfigError(FIELD, "", "at least one rule, " + FORM)
+        raise MissingError(FIELD, "at least one --max-regression " + FORM)
     refuse_other_kind(baseline, current)
     names = (baseline.result.label, current.result.label)
     invalid = [

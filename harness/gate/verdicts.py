@@ -31,7 +31,8 @@ class VerdictRow:
 @dataclass(frozen=True)
 class Verdicts:
     """title: what was gated. about: what was held against what, a line each. invalid: why nothing
-    could be judged. warnings: what the verdicts do not cover. All of it may hold text from outside
+    could be judged. warnings: what the verdicts do not cover. undecided: what ended it before
+    anything could be judged; then rows are what was seen. All of it may hold text from outside
     (names, errors), which a renderer must not let become markup or a command."""
 
     title: str
@@ -40,9 +41,12 @@ class Verdicts:
     about: tuple[str, ...] = ()
     invalid: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    undecided: str = ""
 
     @property
     def headline(self) -> str:
+        if self.undecided:
+            return f"undecided: {self.undecided}"
         return _HEADLINES[self.exit_code]
 
 

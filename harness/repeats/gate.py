@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from ...engines.errors import ConfigError
+from ...engines.errors import MissingError
 from ..comparison.evidence import Finding
 from ..comparison.output_lengths import length_warnings
 from ..comparison.pairing import counts_repeat
@@ -25,7 +25,7 @@ def gate_repeats(baseline: Repeats, current: Repeats, rules: Sequence[Rule]) -> 
     other counts; where every pair counts the same it has no width. Raises ConfigError as `gate`
     does, and for a side with a single repeat."""
     if not rules:
-        raise ConfigError(FIELD, "", "at least one rule, " + FORM)
+        raise MissingError(FIELD, "at least one --max-regression " + FORM)
     refuse_other_kind(baseline.runs[0], current.runs[0])
     names = (baseline.runs[0].result.label, current.runs[0].result.label)
     invalid = tuple(

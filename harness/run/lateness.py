@@ -74,8 +74,14 @@ def check_sender_lag(
         fatal=True,
         value=own_s,
         limit=LAG_GRACE_S,
-        detail=f"{detail}; at most {LAG_GRACE_S * 1e3:.0f} ms",
+        detail=f"{detail}; {held_against(own_s, LAG_GRACE_S)}",
     )
+
+
+def held_against(lag_s: float, limit_s: float) -> str:
+    """What a lag is beside its limit, in words: "at most" where it is more contradicts itself."""
+    limit = f"the limit of {1e3 * limit_s:.1f} ms"
+    return f"over {limit}" if lag_s > limit_s else f"within {limit}"
 
 
 def check_rate(

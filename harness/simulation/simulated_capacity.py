@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...engines.errors import ConfigError, MissingError
+from ...engines.quantization.methods import quant_of
 from ...reports.format import rounded_percent
 from ...workloads.scaled import (
     Arriving,
@@ -44,9 +45,11 @@ from .simulate import (
     measured,
     observe,
     prepare_simulation,
+    settings_of,
     simulation_of,
 )
 from .simulated_machine import Machine
+from .simulation_error import LATENCIES_TOO_SHORT
 
 if TYPE_CHECKING:
     from ..run.experiment import Measured
@@ -70,7 +73,10 @@ class EngineCapacity:
     that cannot be judged. effective: how many independent requests would tell as much of a share
     (`stats/batches.py`), as they kept and missed the SLO at the lowest rate that fails.
     adjustments: what was changed of the workload at every rate, in words. num_requests: of the
-    plan; of each, every sample is judged.
+    plan; of each, every sample is judged. setting: what was served where, in words. if_too_short:
+    for each share of a latency that the simulation may leave out, the largest rate of those tried
+    up to the capacity that holds even so; 0 where none does; empty for a calibration, whose errors
+    go either way.
     """
 
     config: RunConfig
@@ -84,6 +90,8 @@ class EngineCapacity:
     per_session: float | None = None
     adjustments: tuple[str, ...] = ()
     num_requests: int = 0
+    setting: str = ""
+    if_too_short: tuple[tuple[float, float], ...] = ()
 
     @property
     def arriving(self) -> Arriving:
@@ -202,7 +210,26 @@ def engine_capacity(
         requests_per_session(prepared.plan.description),
         prepared.plan.adjustments,
         len(prepared.plan.requests),
+        _setting(prepared),
+        trials.if_too_short(search) if prepared.machine.calibration is None else (),
     )
+
+
+def _setting(prepared: PreparedSimulation) -> str:
+    """`llama-3-8b, bfloat16, 1 x h100 (simulated), azure-conv, 500 requests`."""
+    machine, quant = prepared.machine, quant_of(settings_of(prepared))
+    where = f"{machine.devices} x {machine.hardware}"
+    if machine.calibration is not None:
+        where = machine.calibration.machine
+    parts = (
+        prepared.config.model,
+        prepared.engine.dtype,
+        *([] if quant == "none" else [quant]),
+        f"{where} (simulated)",
+        str((prepared.plan.description or {}).get("name") or prepared.config.load.workload),
+        f"{len(prepared.plan.requests)} requests",
+    )
+    return ", ".join(parts)
 
 
 def serve_at(
@@ -225,6 +252,12 @@ class _Trials:
         self._goal = goal
         self._watch = watch
         self._share = GoodputShare(goal.slo_s)
+        self._stricter = {
+            share: GoodputShare({name: (1 - share) * s for name, s in goal.slo_s.items()})
+            for share in LATENCIES_TOO_SHORT
+        }
+        # By rate: which of these hold, too.
+        self._even_so: dict[float, set[float]] = {}
         # By whether the SLO held: the rate nearest to capacity. Observations are large.
         self._nearest: dict[bool, tuple[float, PreparedSimulation, Observation]] = {}
         self.told = f"{prepared.config.label}: "
@@ -239,6 +272,11 @@ class _Trials:
             judged = ", ".join(self._goal.slo_s)
             raise ConfigError("slo", judged, "a limit that some request can be judged on")
         holds = share >= self._goal.attainment
+        self._even_so[rate_per_s] = {
+            too_short
+            for too_short, stricter in self._stricter.items()
+            if (stricter.of(seen.records) or 0.0) >= self._goal.attainment
+        }
         kept = self._nearest.get(holds)
         if kept is None or (rate_per_s > kept[0] if holds else rate_per_s < kept[0]):
             self._nearest[holds] = (rate_per_s, made, seen)
@@ -246,6 +284,15 @@ class _Trials:
             f"{self._prepared.config.label}: {rounded_percent(share, 2)} keep the SLO at {name}; "
         )
         return share
+
+    def if_too_short(self, search: Search) -> tuple[tuple[float, float], ...]:
+        """As `EngineCapacity` has it."""
+        capacity_per_s = search.holds.rate_per_s if search.holds else 0.0
+        below = {at: even_so for at, even_so in self._even_so.items() if at <= capacity_per_s}
+        return tuple(
+            (share, max((at for at, even_so in below.items() if share in even_so), default=0.0))
+            for share in LATENCIES_TOO_SHORT
+        )
 
     def served(self, rate_per_s: float) -> tuple[PreparedSimulation, Observation]:
         for kept_per_s, made, seen in self._nearest.values():

@@ -31,7 +31,9 @@ STEPS_FILE = "steps.parquet"
 REPORT_FILES = ("report.md", "report.html")
 # A run that was repeated is a directory of runs, which are called so and numbered from 1.
 REPEAT_PREFIX = "repeat-"
-RUN_FILES = {RESULT_FILE, REQUESTS_FILE, STEPS_FILE, *REPORT_FILES}
+# Beside a run at capacity, how that was found; goes with the run.
+CAPACITY_FILES = ("capacity.json", "capacity.html", "capacity.md")
+RUN_FILES = {RESULT_FILE, REQUESTS_FILE, STEPS_FILE, *REPORT_FILES, *CAPACITY_FILES}
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+from ...reports.format import quantity
 from ..comparison.admissible import objections
 from ..storage.drafts import turn_in
 from ..storage.settings import difference
@@ -41,6 +42,21 @@ class Done:
     cell: Cell
     run: RunOnDisk | None
     failure: str = ""
+
+    @property
+    def told(self) -> str:
+        """What it came to, in a line."""
+        if self.run is None or self.failure:
+            return f"does not count: {self.failure}"
+        stats = self.run.result.stat
+        found = (
+            (stats("output_throughput", "window"), "output tokens/s", ""),
+            (stats("ttft", "p50"), "s", "TTFT p50 "),
+            (stats("tpot", "mean"), "s", "TPOT mean "),
+        )
+        return ", ".join(
+            f"{label}{quantity(value, unit)}" for value, unit, label in found if value is not None
+        )
 
 
 class SweepInterruptedError(KeyboardInterrupt):
@@ -180,13 +196,16 @@ def _run_each(
         report(f"{stored} of {len(cells)} cells are stored already")
     elsewhere: list[Cell] = []
     for at, cell in enumerate(cells, start=1):
-        if sweep.found(cell) is None:
+        is_new = sweep.found(cell) is None
+        if is_new:
             report(f"cell {at} of {len(cells)}: {cell.name}")
         one = sweep.run(cell)
         if one is None:
             elsewhere.append(cell)
-        else:
-            done[cell] = one
+            continue
+        done[cell] = one
+        if is_new:
+            report(f"  {one.told}")
     for cell in elsewhere:
         report(f"waiting for {cell.name}, which another process runs")
         done[cell] = until_done(sweep, cell)

@@ -27,7 +27,7 @@ def test_the_verdict_sorts_the_headline_metrics_by_what_was_found() -> None:
         "worse in TTFT p99 (1.31×); the same in E2EL p50 (1.00×)."
     )
     assert report.statements[0] == "Inconclusive in TPOT p50 (0.97×)."
-    assert "Every run was sent the same requests." in report.statements
+    assert "Every run was sent the same requests: azure-conv-small." in report.statements
     assert "2 settings differ: engine, batching." in report.statements
 
 

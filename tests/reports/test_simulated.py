@@ -110,7 +110,7 @@ def test_nothing_says_none_where_a_simulation_has_no_value() -> None:
 
 def test_the_subtitle_names_the_machine_that_is_simulated() -> None:
     said = run_report(simulated(make_run())).subtitle
-    assert said.endswith("on a simulated 4\u00a0×\u00a0h100")
+    assert said.endswith("on a simulated 4\u00a0×\u00a0h100 · azure-conv-small")
 
 
 def test_a_comparison_says_which_runs_were_simulated() -> None:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..api import RequestShape, WorkloadError
-from . import azure, burstgpt, mooncake, own, servegen_offline, stored
+from ..api import RequestShape, WorkloadError, shown_value
+from . import azure, burstgpt, mooncake, own, own_csv, servegen_offline, stored
 from .servegen_chunks import CHUNK
 from .servegen_folder import is_servegen
 
@@ -49,6 +49,7 @@ FORMATS = (
         servegen_offline.read,
     ),
     Format("llmbench JSON lines", "field", own.FIELDS, own.fields_of, own.read),
+    Format("llmbench CSV", "column", own_csv.COLUMNS, own_csv.fields_of, own_csv.read),
 )
 
 
@@ -102,5 +103,5 @@ def _what_is_missing(first_line: str) -> str:
     nearest = min(FORMATS, key=lambda one: len(one.missing(first_line)) / len(one.needed))
     missing = nearest.missing(first_line)
     if len(missing) == len(nearest.needed):
-        return "has no header of a known format"
+        return f"has no header of a known format but {shown_value(first_line.strip(), 60)}"
     return f"has no {nearest.part} {', '.join(missing)}"

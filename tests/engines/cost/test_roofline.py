@@ -170,6 +170,12 @@ def test_kv_capacity_is_what_the_weights_leave() -> None:
     )
     with pytest.raises(ConfigError, match=r"1 .* 141\.1 GB for weights leave nothing"):
         kv_capacity_tokens(hardware, resolve_shape("llama-3-70b"))
+    # 141.1 GB over 8 are 17.6 of each's 21.5, and 20.6 with 3 beside; over 4 they are 35.
+    with pytest.raises(ConfigError, match=r"expected 8 or more devices, .*\(--quant\)") as caught:
+        kv_capacity_tokens(hardware, resolve_shape("llama-3-70b"), beside_weights={"a step": 3e9})
+    assert "--max-model-len" not in str(caught.value)
+    with pytest.raises(ConfigError, match="leave nothing; or lower --max-num-batched-tokens"):
+        kv_capacity_tokens(hardware, model, beside_weights={"a step": 20e9})
     with pytest.raises(ConfigError, match="free_memory_fraction: 90 "):
         kv_capacity_tokens(hardware, model, free_memory_fraction=90)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +18,12 @@ from llmbench.harness.comparison.enough import SHORTEST_RUN_S
 from llmbench.harness.errors import InvalidRun
 from llmbench.harness.storage.store import StoredRun
 from llmbench.reports.ablation_model import Ablation, AblationEffect
-from llmbench.reports.ablation_report import nothing_told
+from llmbench.reports.ablation_report import ablation_report, nothing_told
+from llmbench.reports.ablation_tables import effects_table
 from llmbench.reports.format import seconds
 
 from ..stored import disturbed
-from .virtual import VirtualCells
+from .virtual import LENGTH, VirtualCells
 
 DESIGN = parse_axes("batching,kv", engine_config("paged"))
 
@@ -82,6 +84,16 @@ def test_a_queue_for_memory_is_told_as_one(found: Ablation) -> None:
     assert "queueing (" in effect.sentence
     assert "because of KV capacity: at most " in effect.sentence
     assert "→ 8 requests run at a time (others wait for memory 0 % → " in effect.sentence
+
+
+def test_waste_that_kept_nobody_out_is_said_to_be_that() -> None:
+    """Known wrong here: "KV capacity, which did not bind: at most 8 → 8 requests run at a time"."""
+    found = analyse(_serve(VirtualCells(pool_tokens=32 * LENGTH), "kv"))
+    sentence = _effect(found, KV, "kv.waste_share").sentence
+    assert re.search(
+        r": memory that kept nobody out, since up to (\d+) requests ran at a time either way\.$",
+        sentence,
+    )
 
 
 def test_times_of_a_ratio_are_geometric_means_of_cells_as_it_is(found: Ablation) -> None:
@@ -184,6 +196,19 @@ def test_too_few_requests_decide_nothing_about_a_tail() -> None:
         "280 served requests are too few to compare TTFT p99" in note for note in found.notes
     )
     assert _effect(found, KV, "ttft.mean").significant
+
+
+@pytest.mark.parametrize(("count", "shown"), [(90, False), (100, True)])
+def test_a_percentile_that_a_run_would_not_show_has_no_effect_to_show(
+    count: int, shown: bool
+) -> None:
+    """Known wrong here: "TTFT p99 +4.5 % [+4.5, +4.5]" of 30 requests, an interval of no width."""
+    found = analyse(_serve(VirtualCells(count=count), "kv"))
+    table = effects_table(found)
+    rows = {row[0].text: row[1].text for row in table.rows}
+    assert (rows["TTFT p99"] != "n/a", rows["TTFT mean"] != "n/a") == (shown, True)
+    assert ("n/a: a p99 takes 100 requests." in table.note) != shown
+    assert any(one.title == "TTFT p99" for one in ablation_report(found).charts) == shown
 
 
 BUSY = "other processes used 55% of the processor time"

@@ -258,7 +258,8 @@ def test_ab_that_is_cut_short_keeps_what_it_measured(
     assert told["status"] == "partial"
     assert len(told["a"]) == len(told["b"]) == 8
     said = capsys.readouterr()
-    assert "llmbench ab: invalid" in said.out
+    headline = "undecided: interrupted" if code == 130 else "invalid"
+    assert f"llmbench ab: {headline}" in said.out
     assert "ab.json, marked partial" in " ".join(said.err.split())
 
 

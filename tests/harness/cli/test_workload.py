@@ -47,6 +47,19 @@ def test_the_list_names_what_ships(capsys: pytest.CaptureFixture[str]) -> None:
     assert names == ["quick", "fixed", "lognormal", "azure-conv", "azure-code"]
 
 
+def test_the_rate_that_is_asked_for_stands_beside_what_few_requests_come_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Known wrong here: "poisson, 9.08/s" of a file that says 10."""
+    path = tmp_path / "poisson.yaml"
+    lengths = "{kind: sampled, input: {kind: fixed, tokens: 8}, output: {kind: fixed, tokens: 8}}"
+    arrivals = "{kind: poisson, rate_per_s: 10}"
+    path.write_text(f"num_requests: 60\narrivals: {arrivals}\nlengths: {lengths}\n")
+    assert run("show", path) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "arrivals poisson, 10/s asked for, of which these 60 requests come at " in out
+
+
 def test_a_first_look(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Four sessions, half a second apart, of 20, 45 and 70 tokens: 540 in, 60 out."""
     assert run("show", mine, "--prompts", 2) == 0

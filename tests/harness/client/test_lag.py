@@ -78,3 +78,26 @@ def test_what_is_late_at_sending_does_not_raise_its_own_limit() -> None:
     requests = [reply(0.1, 0.02, 10, late_s=late_s) for late_s in (0.5,) * 9 + (0.02,)]
     assert check_send_lag(requests, Asked({}, open_loop=True)).limit == pytest.approx(0.01)
     assert not check_client(requests, late_by(0.02)).ok
+
+
+def test_a_lag_over_its_limit_is_not_told_as_at_most_that() -> None:
+    """Known wrong here: "late by 20.0 ms at p99, at most 10.0 ms"."""
+    late = [reply(0.1, 0.02, 10, late_s=0.02)]
+    send = check_send_lag(late, Asked({}, open_loop=True))
+    assert send.detail == "p99 of send - due is 20.0 ms, over the limit of 10.0 ms"
+    gaps = paces(late, 0.0005)["late_gaps"]
+    assert "was late by 0.5 ms at p99, within the limit of 1.0 ms: the median gap" in gaps.detail
+    gaps = paces(late, 0.02)["late_gaps"]
+    assert "was late by 20.0 ms at p99, over the limit of 1.0 ms: the median gap" in gaps.detail
+
+
+@pytest.mark.parametrize(("cpu_share", "advised"), [(0.04, False), (0.7, True), (0.95, True)])
+def test_more_processes_are_advised_to_a_client_that_is_busy_itself(
+    cpu_share: float, advised: bool
+) -> None:
+    """Known wrong here: of one that took 4 % of a core while others had the machine."""
+    client = late_by(0.02).model_copy(update={"cpu_share": cpu_share})
+    found = check_client([reply(0.1, 0.02, 10)], client)
+    assert not found.ok
+    assert ("more --processes than 1" in found.detail) == advised
+    assert ("others had the processors" in found.detail) != advised

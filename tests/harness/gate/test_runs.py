@@ -231,7 +231,7 @@ def test_the_difference_of_two_shares_is_in_points() -> None:
 
 
 def test_a_gate_without_rules_is_a_mistake() -> None:
-    with pytest.raises(ConfigError, match="at least one rule"):
+    with pytest.raises(ConfigError, match="missing; expected at least one --max-regression"):
         gate(_run(count=5), _run(count=5), [])
 
 

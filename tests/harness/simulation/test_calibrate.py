@@ -115,7 +115,7 @@ def test_no_run_and_too_short_a_run() -> None:
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = run_of(40)
+    run = run_of(40, config={"dtype": "float32"})
     directory = write_run(tmp_path / "run", run.result, run.requests, run.steps, {})
     out = tmp_path / "made" / "with it" / "calibration.json"
     with pytest.raises(SystemExit) as left:

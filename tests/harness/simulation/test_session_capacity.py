@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from llmbench.engines.config import engine_config
+from llmbench.harness.cli.capacity_json import capacity_json
 from llmbench.harness.cli.capacity_tables import (
-    capacity_json,
     notes,
     print_capacities,
     sentence,

@@ -245,7 +245,7 @@ mine:
         (
             config("llama-3-70b"),
             Machine("h100"),
-            ("tensor_parallel: 1", "enough devices: of each h100's 85.5 GB, 141.1 GB for weights"),
+            ("tensor_parallel: 1", "2 or more devices", "85.5 GB, 141.1 GB for weights"),
         ),
         (config(), Machine("h10"), ("hardware: 'h10'", "did you mean 'h100'?")),
         (config("llama-3-9b"), Machine(), ("model: 'llama-3-9b'", "did you mean 'llama-3-8b'?")),

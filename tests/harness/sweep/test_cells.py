@@ -63,6 +63,9 @@ def test_cells_are_run_with_their_options_and_not_again(tmp_path: Path) -> None:
     assert [one.cell for one in done] == list(CELLS)
     assert fake.started[0][:3] == ("run", "--quant", "awq")
     assert "--engine=a" in fake.started[0]
+    # Known wrong here: a cell that had ended said nothing of what it came to.
+    assert [line.partition(" ")[0] for line in said] == ["cell", "", "cell", ""]
+    assert "output tokens/s, TTFT p50 " in said[1]
     again = run_all(sweep(tmp_path / "s", fake), CELLS, said.append)
     assert len(fake.started) == 2
     assert "2 of 2 cells are stored already" in said

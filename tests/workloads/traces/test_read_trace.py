@@ -15,6 +15,7 @@ SUPPORTED = (
     "Mooncake JSON lines (timestamp, input_length, output_length, hash_ids), "
     "ServeGen offline JSON lines (request_id, input_length, output_length, duration), "
     "llmbench JSON lines (t_due_s, input_tokens, output_tokens), "
+    "llmbench CSV (t_due_s, input_tokens, output_tokens), "
     "or the directory of a stored run"
 )
 
@@ -35,7 +36,9 @@ def test_a_missing_column_is_named(azure_csv: Callable[..., Path]) -> None:
 
 def test_another_format_is_not_guessed_at(azure_csv: Callable[..., Path]) -> None:
     path = azure_csv('{"time": 1}', header='{"time": 0, "prompt": 6758}')
-    assert failure(path) == f"trace: 'x.csv' has no header of a known format; {SUPPORTED}"
+    found = """'{"time": 0, "prompt": 6758}'"""
+    said = f"trace: 'x.csv' has no header of a known format but {found}; {SUPPORTED}"
+    assert failure(path) == said
 
 
 def test_a_missing_field_is_named(azure_csv: Callable[..., Path]) -> None:

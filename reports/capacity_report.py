@@ -1,0 +1,126 @@
+"""What is said about capacities, in reading order: the answer, what it stands on, every rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from .capacity_model import Capacities, Capacity
+from .format import number, quantity
+from .model import (
+    Axis,
+    Badge,
+    Cell,
+    Chart,
+    Guide,
+    KeyFigure,
+    Note,
+    Panel,
+    Report,
+    Section,
+    Series,
+    Table,
+    present,
+)
+from .palette import run_role
+from .tables import table
+
+SIMULATED = Badge("Simulated", "≈", "caution")
+
+
+def capacity_report(told: Capacities) -> Report:
+    """Everything a report says about the largest rate that holds an SLO."""
+    return Report(
+        title=f"Capacity of {', '.join(one.label for one in told.engines)}",
+        subtitle="; ".join(told.settings),
+        badge=SIMULATED,
+        verdict=" ".join(f"{one.label} {one.answer}." for one in told.engines),
+        statements=(*(f"{text}." for text in told.orders), told.same),
+        figures=tuple(_figure(one) for one in told.engines),
+        notes=tuple(_notes(told)),
+        sections=(
+            Section("rates", "Every rate", present(_chart(told), _rates(told))),
+            Section("engines", "At capacity", (_engines(told),)),
+        ),
+        footer=told.command,
+        premise=f"Simulated, not measured. How wrong it may be: {told.error}.",
+    )
+
+
+def _figure(one: Capacity) -> KeyFigure:
+    detail = f"{one.label}; 95\u00a0%: {one.interval}"
+    return KeyFigure("Capacity", _capacity(one), f"{one.arriving}/s", detail)
+
+
+def _capacity(one: Capacity) -> str:
+    return "any" if math.isinf(one.capacity_per_s) else number(one.capacity_per_s)
+
+
+def _notes(told: Capacities) -> Iterator[Note]:
+    for one in told.engines:
+        for text in one.notes:
+            yield Note(f"{one.label}: {text}.", "caution")
+    for text in told.adjustments:
+        yield Note(f"The workload was adjusted: {text}.")
+
+
+def _chart(told: Capacities) -> Chart:
+    """The share that kept the SLO over the rate; all at once is no rate."""
+    series: list[Series] = []
+    for place, one in enumerate(told.engines):
+        tried = [at for at in one.trials if math.isfinite(at.rate_per_s)]
+        series.append(
+            Series(
+                one.label,
+                run_role(place),
+                "line",
+                x=tuple(at.rate_per_s for at in tried),
+                y=tuple(100 * at.attained for at in tried),
+            )
+        )
+    target = quantity(told.target, "share")
+    return Chart(
+        id="attainment",
+        title="Requests that keep the SLO, by rate",
+        reading=f"The capacity is where a line falls below the dashed one, {target} of the "
+        "requests.",
+        x=Axis("Rate", f"{told.engines[0].arriving}/s", log=True),
+        panels=(
+            Panel(
+                Axis("Kept the SLO", "%", high=100.0),
+                tuple(series),
+                (Guide("y", 100 * told.target, "asked for"),),
+            ),
+        ),
+    )
+
+
+def _rates(told: Capacities) -> Table:
+    rows: list[tuple[str | Cell, ...]] = []
+    for one in told.engines:
+        for at in one.trials:
+            holds = at.attained >= told.target
+            unit = f"{one.arriving}/s"
+            rate = "all at once"
+            if math.isfinite(at.rate_per_s):
+                rate = quantity(at.rate_per_s, unit)
+            mark = Cell("holds" if holds else "does not hold", "good" if holds else "bad")
+            rows.append((one.label, rate, quantity(at.attained, "share"), mark))
+    return table("rates", "Every rate", ("Engine", "Rate", "Kept the SLO", ""), rows, words=("",))
+
+
+def _engines(told: Capacities) -> Table:
+    rows = [
+        (
+            Cell(one.label, link=one.page),
+            _capacity(one),
+            one.interval,
+            " and ".join(one.binds) or "nothing",
+        )
+        for one in told.engines
+    ]
+    of = told.engines[0].arriving
+    heads = ("Engine", f"Capacity ({of}/s)", "95 % interval", "Binds")
+    note = "Each engine's name leads to its run at capacity."
+    words = ("95 % interval", "Binds")
+    return table("together", "At capacity", heads, rows, words=words, note=note)

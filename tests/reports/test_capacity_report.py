@@ -1,0 +1,56 @@
+"""What a report says of capacities: the answer first, and every rate that was tried."""
+
+from __future__ import annotations
+
+import math
+
+from llmbench.reports.capacity_model import Capacities, Capacity, RateTried
+from llmbench.reports.capacity_report import capacity_report
+from llmbench.reports.html.page import render
+from llmbench.reports.markdown import render_markdown
+from llmbench.reports.model import Table
+
+
+def engine(label: str, capacity_per_s: float, page: str = "report.html") -> Capacity:
+    trials = (RateTried(1.0, 1.0), RateTried(2.0, 0.5), RateTried(math.inf, 0.25))
+    return Capacity(
+        label,
+        f"holds at {label}",
+        capacity_per_s,
+        "1 to 2",
+        "requests",
+        trials,
+        ("ttft",),
+        (),
+        page,
+    )
+
+
+def told(*engines: Capacity) -> Capacities:
+    return Capacities(
+        ("llama-3-8b", "qwen"), engines, 0.99, ("a is ahead",), (), "Same requests.", "far off", "c"
+    )
+
+
+def test_the_answer_is_the_verdict_and_each_rate_is_marked() -> None:
+    report = capacity_report(told(engine("a", 1.0), engine("b", math.inf)))
+    assert report.verdict == "a holds at a. b holds at b."
+    assert [figure.value for figure in report.figures] == ["1", "any"]
+    (rates,) = (part for part in report.parts if isinstance(part, Table) and part.id == "rates")
+    assert [[cell.text for cell in row] for row in rates.rows[:3]] == [
+        ["a", "1 requests/s", "100 %", "holds"],
+        ["a", "2 requests/s", "50 %", "does not hold"],
+        ["a", "all at once", "25 %", "does not hold"],
+    ]
+    (chart,) = report.charts
+    assert [series.x for series in chart.series] == [(1.0, 2.0)] * 2
+    assert chart.series[0].y == (100.0, 50.0)
+
+
+def test_both_renderers_take_it_and_lead_to_the_runs() -> None:
+    capacities = told(engine("a", 1.0, "a/report.html"), engine("b", 0.0, ""))
+    report = capacity_report(capacities)
+    assert "[a](a/report.html)" in render_markdown(report)
+    page = render(report)
+    assert 'href="a/report.html"' in page
+    assert "far off" in page
