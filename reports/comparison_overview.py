@@ -65,7 +65,7 @@ def _change(
     """How the other run's value compares with the baseline's."""
     base = comparison.runs.index(comparison.baseline)
     ratio = row.ratios[1 - base]
-    if ratio is None:
+    if ratio is None or None in row.values:
         return None
     values = f"{scale.number(row.values[base])} → {scale.quantity(row.values[1 - base])}"
     # What is not decided alone is not decided together with others either.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ...engines.errors import ConfigError
@@ -91,7 +92,10 @@ def compare(
         ]
         for quantity in shared
     }
-    rows = [row_of(quantity, findings) for quantity, findings in found.items()]
+    rows = [
+        _carried(row_of(quantity, findings), quantity, results)
+        for quantity, findings in found.items()
+    ]
     found_out = headline(names, rows, repeated)
     return Comparison(
         runs=names,
@@ -225,6 +229,18 @@ def row_of(
         values=(findings[0].baseline, *(finding.current for finding in findings)),
         ratios=(None, *(_ratio(finding, alone) for finding in findings)),
     )
+
+
+def _carried(
+    row: MetricComparison, quantity: Quantity, results: Sequence[Result]
+) -> MetricComparison:
+    """Without the values of percentiles that runs have too few samples for: their own reports show
+    none. What their ratios lack, these say."""
+    values = (
+        value if quantity.is_carried(result) else None
+        for value, result in zip(row.values, results, strict=True)
+    )
+    return replace(row, values=tuple(values))
 
 
 def _ratio(finding: Finding, alone: bool) -> Ratio | None:

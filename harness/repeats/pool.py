@@ -53,8 +53,8 @@ def pool(repeats: Repeats) -> RepeatsTable:
 
 
 def pooled_quantity(quantity: Quantity, results: Sequence[Result]) -> PooledQuantity | None:
-    """None where no run has it."""
-    values = [value for one in results if (value := _finite(quantity.value(one))) is not None]
+    """None where no run has it, or has the samples that its percentile takes."""
+    values = [value for one in results if (value := _shown(quantity, one)) is not None]
     told = (quantity.id, quantity.stat, quantity.unit, quantity.better, len(values))
     if not values:
         return None
@@ -88,7 +88,7 @@ def _run(run: RunOnDisk) -> RepeatRun:
         result.workload.fingerprint,
         result.created_at,
         result.duration_s,
-        {name: _finite(QUANTITIES[name].value(result)) for name in POOLED},
+        {name: _shown(QUANTITIES[name], result) for name in POOLED},
         "; ".join(objections(run)[:1]),
     )
 
@@ -135,5 +135,7 @@ def _premise(first: Result) -> str:
     )
 
 
-def _finite(value: float | None) -> float | None:
+def _shown(quantity: Quantity, result: Result) -> float | None:
+    """The number that the run's own report shows; None where it shows none."""
+    value = quantity.value(result) if quantity.is_carried(result) else None
     return None if value is None or not math.isfinite(value) else value

@@ -65,6 +65,15 @@ def test_a_run_against_itself_is_the_same_in_everything_measured_enough() -> Non
     assert {verdict for name, verdict in verdicts.items() if ".window" not in name} == {"same"}
 
 
+def test_a_percentile_that_a_run_withholds_is_not_shown_beside_others() -> None:
+    few, many = known_run("few", count=24), known_run("many", count=120)
+    comparison = compare([few, many])
+    assert _row(comparison, "ttft.p99").values[0] is None
+    assert _row(comparison, "ttft.p99").values[1] is not None
+    assert _row(comparison, "ttft.p50").values[0] is not None
+    assert _ratio(comparison, "ttft.p99").too_little
+
+
 def test_chunks_of_one_token_are_told_as_tokens_alone(capsys: pytest.CaptureFixture[str]) -> None:
     shown = {"dtype": "bfloat16"}
     runs = [_chunked(known_run(name, count=30, config=shown), 1.0) for name in "ab"]
