@@ -260,3 +260,12 @@ def test_a_limit_that_eight_times_as_many_miss_is_not_kept_the_same(
     share, rate = QUANTITIES["goodput_share.run"], QUANTITIES["output_throughput.run"]
     assert verdict(Finding(share, 0.998, 0.984, estimate)) == said
     assert verdict(Finding(rate, 100.0, 98.6, estimate)) == ("same" if low > 0.98 else "worse")
+
+
+def test_a_whole_runs_share_of_a_peak_is_no_better_for_being_higher() -> None:
+    """It moves with throughput, which has the interval, or with work that a schedule adds."""
+    higher = Estimate(1.1, 1.1, 1.1)
+    for name, said in (("mfu.run", None), ("mbu.run", None), ("mbu.decode", "better")):
+        assert verdict(Finding(QUANTITIES[name], 0.5, 0.55, higher)) == said
+    same = Estimate(1.01, 1.01, 1.01)
+    assert verdict(Finding(QUANTITIES["mbu.run"], 0.5, 0.505, same)) == "same"
