@@ -105,7 +105,12 @@ def _axis(of: Axis) -> dict[str, Any]:
 def _wrapped(name: str, width: int) -> Iterable[str]:
     parts = name.replace(", ", ",\n").splitlines()
     lines = (line for part in parts for line in textwrap.wrap(part, width))
-    return (escape(line) for line in lines)
+    return map(escaped, lines)
+
+
+def escaped(text: str) -> str:
+    """Without markup, as plotly reads it: it knows no entities of quotes."""
+    return escape(text, quote=False)
 
 
 def domain_of(at: int, panels: list[tuple[int, Panel]]) -> tuple[float, float]:
