@@ -74,7 +74,7 @@ def _ratios(panel: Panel) -> dict[str, Any]:
         "type": "log",
         "range": _log_range(values),
         "tickvals": ticks,
-        "ticktext": [f"{tick:g}" for tick in ticks],
+        "ticktext": [number(tick) if tick >= 1000 else f"{tick:g}" for tick in ticks],
     }
 
 
