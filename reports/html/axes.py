@@ -46,7 +46,7 @@ def y_axis(panel: Panel, domain: tuple[float, float]) -> dict[str, Any]:
     axis = {**_axis(y), "domain": list(domain), "rangemode": "tozero", "nticks": 5}
     if y.log:
         axis |= _ratios(panel)
-    if y.unit == "%":
+    if y.unit == "%" and y.high == 100:
         axis["dtick"] = 25
     if y.categories:
         intervals = any(one.mark == "interval" for one in panel.series)
