@@ -61,9 +61,21 @@ def _bar(drawn: _Drawn) -> dict[str, Any]:
 
 
 def _point(drawn: _Drawn) -> dict[str, Any]:
-    shape = symbol_of(drawn.series.role)
-    marker = {"color": drawn.colour, "size": 6, "opacity": 0.75, "symbol": shape}
-    return {**_labelled(drawn), "type": "scatter", "mode": "markers", "marker": marker}
+    """Opaque and ringed by the ground, so that its contrast is that with the ground on a band, too,
+    and points that overlap stay apart; one on an axis is drawn whole."""
+    marker = {
+        "color": drawn.colour,
+        "size": 7,
+        "symbol": symbol_of(drawn.series.role),
+        "line": {"color": "var(--ground)", "width": 1},
+    }
+    return {
+        **_labelled(drawn),
+        "type": "scatter",
+        "mode": "markers",
+        "marker": marker,
+        "cliponaxis": False,
+    }
 
 
 def _line(drawn: _Drawn) -> dict[str, Any]:

@@ -21,6 +21,13 @@ def test_quotes_stay_quotes_for_plotly_knows_no_entity_of_them() -> None:
     assert trace["name"] == "a \"co\" &amp; 'b'"
 
 
+def test_a_point_is_opaque_ringed_by_the_ground_and_whole_on_an_axis() -> None:
+    (trace,) = figure(one_panel(Series("x", "latency", "point", (0.0,), (2.0,))))["data"]
+    assert trace["marker"].get("opacity", 1) == 1
+    assert trace["marker"]["line"]["color"] == "var(--ground)"
+    assert trace["cliponaxis"] is False
+
+
 def test_areas_of_a_panel_stack_and_one_alone_is_filled() -> None:
     areas = [Series(name, name, "area", (0.0, 1.0), (1.0, 0.0)) for name in ("prefill", "decode")]
     assert {trace["stackgroup"] for trace in figure(one_panel(*areas))["data"]} == {"panel1"}
