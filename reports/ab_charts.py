@@ -173,7 +173,11 @@ def _halves(ab: Ab, metric: AbMetric) -> str:
     pairs = [(one, ratio) for one in ab.counted if (ratio := one.ratio(metric.name)) is not None]
     if not pairs:
         return "No pair of it counts."
-    middle = f"The median pair is at {ratio_text(median(ratio for _, ratio in pairs))}"
+    middle_ratio = median(ratio for _, ratio in pairs)
+    middle = f"The median pair is at {ratio_text(middle_ratio)}"
+    if metric.answer is not None and (metric.answer.ratio - 1) * (middle_ratio - 1) < 0:
+        typical = ratio_text(metric.answer.ratio)
+        middle += f", the other way than the {typical} of all pairs that the verdict goes by"
     if len(pairs) < _FEWEST_HALVED:
         return f"{middle}, of {plural(len(pairs), 'pair')}."
     halves = pairs[: len(pairs) // 2], pairs[len(pairs) // 2 :]

@@ -37,6 +37,8 @@ WHOLE = Badge("Whole factorial", "✓", "good")
 PARTLY = Badge("Whole factorial, with cautions", "!", "caution")
 INCOMPLETE = Badge("Cells left out", "!", "caution")
 UNDECIDED = Badge("Nothing decided", "?", "caution")
+# No simulated factorial is simply whole: nothing was measured.
+SIMULATED = Badge("Simulated", "≈", "caution")
 # An interval wholly this close to none is no effect that anyone would choose by, as in `compare`.
 _NONE = 0.02
 FIRST_SENTENCES = 5
@@ -57,6 +59,7 @@ def ablation_report(ablation: Ablation) -> Report:
         notes=_notes(ablation),
         sections=tuple(section for section in _sections(ablation) if section.parts),
         footer=ablation.command,
+        premise=simulated_text(ablation) if ablation.simulated else "",
     )
 
 
@@ -68,7 +71,9 @@ def _badge(ablation: Ablation) -> Badge:
         return UNDECIDED
     judged = _judged(ablation)
     undecided = sum(bool(one.too_little) for one in judged)
-    return PARTLY if 2 * undecided > len(judged) else WHOLE
+    if 2 * undecided > len(judged):
+        return PARTLY
+    return SIMULATED if ablation.simulated else WHOLE
 
 
 def _judged(ablation: Ablation) -> list[AblationResponse]:
@@ -115,17 +120,15 @@ def _size(ablation: Ablation) -> str:
 
 
 def _notes(ablation: Ablation) -> tuple[Note, ...]:
-    texts = [simulated_text(ablation)] if ablation.simulated else []
     told = (as_sentence(text, keeps=_is_cell) for text in ablation.notes)
-    return tuple(Note(text, "caution") for text in (*texts, *told))
+    return tuple(Note(text, "caution") for text in told)
 
 
 def simulated_text(ablation: Ablation) -> str:
     """Where the step times are from, and how wrong they may be."""
-    text = "Step times were simulated, not measured"
-    return as_sentence(
-        f"{text}: {ablation.simulation_error}" if ablation.simulation_error else text
-    )
+    text = "Simulated, not measured: step times are a cost model's"
+    error = ablation.simulation_error
+    return f"{text}. How wrong they may be: {error}." if error else f"{text}."
 
 
 def _is_cell(word: str) -> bool:
@@ -157,7 +160,7 @@ def _nothing_held(ablation: Ablation, change: str) -> KeyFigure:
     gave the same numbers to the last; else that nothing was decided, and of what least."""
     responses = {one.name: one for one in ablation.responses if one.id not in COUNTED}
     if ablation.simulated and _unmoved(ablation, change):
-        return KeyFigure(change, "none", "", "no step of the simulation is another")
+        return KeyFigure(change, "none", "", "every simulated step is the same")
     judged = [
         one
         for one in ablation.effects

@@ -5,6 +5,11 @@ from __future__ import annotations
 from .comparison_headline import DECIDED
 from .model import Comparison, MetricComparison
 
+# Values without an interval that lie within this of each other are the same, as verdicts have it;
+# but a count is what it is.
+_SAME = 0.02
+_COUNTS = ("counters", "memory")
+
 
 def clearly_best(row: MetricComparison, comparison: Comparison) -> int | None:
     """The run whose ratio to the baseline lies beyond all others' intervals; None if there is none.
@@ -25,14 +30,17 @@ def clearly_best(row: MetricComparison, comparison: Comparison) -> int | None:
         if ratio.low is not None and ratio.high is not None:
             spans[at] = (ratio.low, ratio.high)
         elif ratio.verdict in DECIDED or ratio.verdict == "same":
-            spans[at] = (ratio.value, ratio.value)  # a count, which has no interval
+            spans[at] = (ratio.value, ratio.value)  # a count, or what steps did in virtual time
         else:
             return None
     if row.better == "higher":
         spans = {at: (-high, -low) for at, (low, high) in spans.items()}
     best = min(spans, key=lambda at: spans[at][1])
     others = [span for at, span in spans.items() if at != best]
-    if not others or any(low <= spans[best][1] for low, _ in others):
+    end = spans[best][1]
+    exact = all(low == high for low, high in spans.values())
+    room = _SAME * abs(end) if exact and row.id not in _COUNTS else 0.0
+    if not others or any(low <= end + room for low, _ in others):
         return None
     judged = [row.ratios[best]] if best != base else [row.ratios[at] for at in spans if at != base]
     wanted = "better" if best != base else "worse"

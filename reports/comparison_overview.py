@@ -22,7 +22,7 @@ from .model import (
     Table,
     present,
 )
-from .named_points import crowded, room_right
+from .named_points import crowded, room_right, too_long
 from .palette import run_role
 from .tables import table
 
@@ -33,6 +33,9 @@ _NEXT_TOKENS = (("tpot", "p50"), ("tpot", "p99"), ("tpot", "mean"))
 _BEST = "Best"
 # Throughputs within this of each other are no reason to prefer one.
 _SAME_SPEED = 0.02
+# Latencies so many times as long as others would press those onto a linear axis' floor.
+_FAR = 20.0
+_ROOM_OF_A_POINT = 1.05
 
 
 def tiles(comparison: Comparison) -> tuple[KeyFigure, ...]:
@@ -65,7 +68,7 @@ def _change(
     """How the other run's value compares with the baseline's."""
     base = comparison.runs.index(comparison.baseline)
     ratio = row.ratios[1 - base]
-    if ratio is None:
+    if ratio is None or None in row.values:
         return None
     values = f"{scale.number(row.values[base])} → {scale.quantity(row.values[1 - base])}"
     # What is not decided alone is not decided together with others either.
@@ -143,10 +146,11 @@ def _trade_off(comparison: Comparison) -> Chart | None:
     if not panels:
         return None
     known = [x for panel in panels for one in panel.series for x in one.x]
-    room = max(room_right(one.name) for panel in panels for one in panel.series)
-    x = Axis("Output throughput", speed.unit, high=max(known) / (1 - room))
-    if any(crowded(x, panel) for panel in panels):
+    names = [one.name for panel in panels for one in panel.series]
+    x = Axis("Output throughput", speed.unit, high=max(known) / (1 - max(map(room_right, names))))
+    if any(map(too_long, names)) or any(crowded(x, panel) for panel in panels):
         panels = [_unnamed(panel) for panel in panels]
+        x = replace(x, high=max(known) * _ROOM_OF_A_POINT)
     return Chart(
         id="trade-off",
         title="Throughput against latency",
@@ -167,7 +171,9 @@ def _panel(comparison: Comparison, speed: MetricComparison, row: MetricCompariso
     for (x, y), runs in points.items():
         name = ", ".join(comparison.runs[at] for at in runs)
         series.append(Series(name, run_role(runs[0]), "named", (x,), (y,), (name,)))
-    return Panel(Axis(row_labels([row])[0], scale.unit), tuple(series))
+    heights = [y for _, y in points]
+    far = min(heights, default=0.0) > 0 and max(heights) > _FAR * min(heights)
+    return Panel(Axis(row_labels([row])[0], scale.unit, log=far), tuple(series))
 
 
 def _unnamed(panel: Panel) -> Panel:

@@ -162,7 +162,8 @@ class TurningPoint:
     speed_ups: the other's time over the method's, for each batch size. measured: interpolated.
     floor: by the roofline at the machine's rates. reached: by a roofline at the rates that each
     method reached itself, bandwidth at batch 1 and operations on the prompt; None without one.
-    sentence: where it turns. why: the reason, in words.
+    sentence: where it turns. why: the reason, in words. steady: whether passes over the same steps
+    agree.
     """
 
     method: str
@@ -173,6 +174,7 @@ class TurningPoint:
     reached: Crossing | None
     sentence: str
     why: str
+    steady: bool = True
 
 
 @dataclass(frozen=True)

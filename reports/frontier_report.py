@@ -49,7 +49,7 @@ def frontier_report(frontier: Frontier) -> Report:
         verdict=_verdict(frontier),
         statements=tuple(_statements(frontier)),
         figures=_key_figures(frontier),
-        overview=present(trade_off(frontier)),
+        overview=present(methods_table(frontier), trade_off(frontier)),
         notes=tuple(
             Note(as_sentence(text, keeps=_is_method), "caution") for text in frontier.notes
         ),
@@ -61,7 +61,8 @@ def frontier_report(frontier: Frontier) -> Report:
 def _badge(frontier: Frontier) -> Badge:
     if len(frontier.counted) < len(frontier.methods):
         return INCOMPLETE
-    return DISTURBED if any(one.disturbed for one in frontier.methods) else WHOLE
+    doubtful = any(one.disturbed or one.undecided_by for one in frontier.methods)
+    return DISTURBED if doubtful else WHOLE
 
 
 def _verdict(frontier: Frontier) -> str:
@@ -209,11 +210,13 @@ def _beside_it(
 
 
 def _turning_figures(points: Sequence[TurningPoint], baseline: str) -> list[KeyFigure]:
-    """Against the baseline; methods that turn alike have one."""
+    """Against the baseline, where passes agree; methods that turn alike have one."""
     found: dict[tuple[str, str], list[str]] = {}
     for one in points:
-        if one.against == baseline:
-            said = _short(one.measured), f"by the roofline {crossing_text(one.floor)}"
+        if one.against == baseline and one.steady:
+            but = f"not at {listed([str(size) for size in one.measured.lost_at])}; "
+            roofline = f"by the roofline {crossing_text(one.floor)}"
+            said = _short(one.measured), (but if one.measured.lost_at else "") + roofline
             found.setdefault(said, []).append(one.method)
     return [
         KeyFigure(
@@ -243,7 +246,7 @@ def _sections(frontier: Frontier) -> tuple[Section, ...]:
             steps_table(frontier, steps),
         ]
     return (
-        Section("frontier", "Frontier", present(methods_table(frontier), pairs_table(frontier))),
+        Section("frontier", "Frontier", present(pairs_table(frontier))),
         Section("claims", "Claims", present(claims_table(frontier))),
         Section("turning", "Where it turns", present(*turning)),
         Section("tasks", "Tasks", present(tasks_table(frontier))),

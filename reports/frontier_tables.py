@@ -34,12 +34,17 @@ def methods_table(frontier: Frontier) -> Table:
         columns,
         [_method_row(one) for one in frontier.methods],
         words=("Frontier",),
-        note=f"{labels}. In brackets the ratio to {frontier.baseline}. Tokens/s: of output, over "
-        "the steady window. Weights: what a decode step reads of them. TPOT: mean. KL: nats a "
+        note=f"{labels}. In brackets the ratio to {frontier.baseline}. Tokens/s: of output"
+        f"{_over(frontier)}. Weights: what a decode step reads of them. TPOT: mean. KL: nats a "
         "token to the unquantised model, mean; “same next token”: how often both would "
         "choose the same."
         + (f" Quality is of {frontier.quality_of}." if frontier.quality_of else ""),
     )
+
+
+def _over(frontier: Frontier) -> str:
+    """What rates are over, where two runs say it."""
+    return f", over the {frontier.comparison.rates_over}" if frontier.comparison else ""
 
 
 def _method_row(one: FrontierMethod) -> tuple[str | Cell, ...]:

@@ -36,6 +36,8 @@ RANDOM_WEIGHTS = {
     VALID: Badge("Random weights", "≈", "caution"),
     CAUTION: Badge("Random weights, with cautions", "≈", "caution"),
 }
+# Those that a run has a tile for, where it has values: a reply of one token has no pace.
+_LATENCIES = ("ttft", "tpot", "e2el")
 
 
 def badge(run: Run) -> Badge:
@@ -206,9 +208,8 @@ def key_figures(run: Run) -> tuple[KeyFigure, ...]:
     counters = result["counters"]
     figures = [
         KeyFigure("Output throughput", number(throughput(run)), "tokens/s", where),
-        _latency(run, "ttft"),
-        _latency(run, "tpot"),
-        _latency(run, "e2el"),
+        *(_latency(run, one) for one in _LATENCIES if stat(run, one, "p50") is not None),
+        *_attainment(run),
         KeyFigure(
             "Requests served",
             count(counters["requests_ok"]),
@@ -221,10 +222,6 @@ def key_figures(run: Run) -> tuple[KeyFigure, ...]:
         ),
         *_room(run),
     ]
-    share = stat(run, "goodput_share", "run")
-    if share is not None:
-        rate = quantity(stat(run, "goodput", "window"), "requests/s")
-        figures.insert(4, KeyFigure.of("SLO attainment", percent(share), f"goodput {rate}"))
     figures += machine_use.key_figures(run)
     found = result.get("quality")
     if found is not None and found["perplexity"] is not None:
@@ -232,6 +229,15 @@ def key_figures(run: Run) -> tuple[KeyFigure, ...]:
         detail = f"unquantised {number(beside)}" if is_present(beside) else ""
         figures.append(KeyFigure("Perplexity", number(found["perplexity"]), "", detail))
     return tuple(figures)
+
+
+def _attainment(run: Run) -> tuple[KeyFigure, ...]:
+    """How many requests kept the limits; nothing of a run without any."""
+    share = stat(run, "goodput_share", "run")
+    if share is None:
+        return ()
+    rate = quantity(stat(run, "goodput", "window"), "requests/s")
+    return (KeyFigure.of("SLO attainment", percent(share), f"goodput {rate}"),)
 
 
 def _room(run: Run) -> tuple[KeyFigure, ...]:

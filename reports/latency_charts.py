@@ -19,7 +19,7 @@ from .facts import (
     tail_of,
     token_gaps_s,
 )
-from .format import Scale, count, percent, scale_of, seconds
+from .format import Scale, count, percent, plural, scale_of, seconds
 from .glossary import label_of
 from .model import DISTURBANCES, Axis, Chart, Guide, Panel, Run, Series
 from .palette import run_role
@@ -27,7 +27,7 @@ from .thinning import Floats, ecdf, keep_slowest
 
 MOST_POINTS = 1500
 DISTRIBUTIONS = ("ttft", "tpot", "itl", "e2el")
-_SAMPLE = {"itl": "token gaps"}
+_SAMPLE = {"itl": "token gap"}
 _HALF_OF = {
     "ttft": "Half of the requests had their first token within {p50}",
     "tpot": "Half of the replies kept a mean pace of {p50} a token or better",
@@ -78,9 +78,7 @@ def _distribution(runs: Sequence[Run], metric: str) -> Chart | None:
                 ),
             ),
         ),
-        note=""
-        if len(runs) > 1
-        else f"{count(len(everything))} {_SAMPLE.get(metric, 'requests')}.",
+        note="" if len(runs) > 1 else f"{plural(len(everything), _SAMPLE.get(metric, 'request'))}.",
         width="half",
     )
 

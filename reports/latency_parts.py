@@ -91,14 +91,20 @@ def _difference(what: str, rows: Sequence[tuple[str, Parts]], undecided: Collect
     for all that is known, that."""
     (base, before), *others = rows
     said: list[str] = []
+    alike: list[str] = []
     for name, after in others:
         if name in undecided:
             continue
         moved = max(PARTS, key=lambda part: abs(after[part.id] - before[part.id]))
         change_s = after[moved.id] - before[moved.id]
-        more = "more" if change_s >= 0 else "less"
+        if abs(change_s) < _ROUNDING_S:
+            alike.append(name)
+            continue
+        more = "more" if change_s > 0 else "less"
         said.append(f"{name} {seconds(abs(change_s))} {more} {moved.label.lower()}")
     text = f"What differs most from {base} in the {what}: {'; '.join(said)}." if said else ""
+    if alike:
+        text += f" The {what} of {listed(alike)} is {base}'s, part by part."
     if open_ := [name for name, _ in others if name in undecided]:
         text += (
             f" Whether the {what} of {listed(open_)} differs from {base}'s is not decided: the "

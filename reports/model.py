@@ -197,8 +197,8 @@ class Table:
 class Axis:
     """title without its unit. high: where the axis ends, so that two charts can share a scale.
 
-    log: also of y, for ratios, of unit ×. categories: names of the positions 0, 1, … instead of
-    numbers.
+    log: also of y, for ratios, of unit ×, and values far from each other. categories: names of the
+    positions 0, 1, … instead of numbers.
     """
 
     title: str

@@ -3,7 +3,8 @@ room that one needs beside the last point."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from .model import Axis, Panel
@@ -29,10 +30,21 @@ def room_right(name: str) -> float:
     return min(_MOST_OF_WIDTH, _GAP + _CHARACTER * len(name))
 
 
+def too_long(name: str) -> bool:
+    """Whether it would be cut off beside its point."""
+    return _GAP + _CHARACTER * len(name) > _MOST_OF_WIDTH
+
+
 def sides(x_axis: Axis, panel: Panel) -> dict[Point, Side]:
     """By point: right, or left of a neighbour to the right, or above where that side is taken, too,
     or below where another is above. Names of more neighbours than `crowded` allows may meet."""
-    points, width, height = _points(x_axis, panel)
+    points = _points(panel)
+    drawn, width, height = _drawn(x_axis, panel, points)
+    found = _placed(drawn, width, height)
+    return {point: found[at] for point, at in zip(points, drawn, strict=True)}
+
+
+def _placed(points: Sequence[Point], width: float, height: float) -> dict[Point, Side]:
     found: dict[Point, Side] = {}
     for at, point in enumerate(points):
         before = any(_near(point, other, width, height) for other in points[:at])
@@ -67,7 +79,7 @@ def _meets(point: Point, found: Mapping[Point, Side], width: float, height: floa
 
 def crowded(x_axis: Axis, panel: Panel) -> bool:
     """Whether a point has more neighbours than there are sides for their names."""
-    points, width, height = _points(x_axis, panel)
+    points, width, height = _drawn(x_axis, panel, _points(panel))
     return any(
         sum(_near(point, other, width, height) for other in points if other != point)
         > _MOST_NEIGHBOURS
@@ -75,19 +87,20 @@ def crowded(x_axis: Axis, panel: Panel) -> bool:
     )
 
 
-def _points(x_axis: Axis, panel: Panel) -> tuple[list[Point], float, float]:
-    """Those with names, from left to right, and how long the axes are."""
-    points = sorted(
-        {
-            (x, y)
-            for one in panel.series
-            if one.mark == "named"
-            for x, y in zip(one.x, one.y, strict=True)
-        }
-    )
+def _points(panel: Panel) -> list[Point]:
+    """Those with names, from left to right."""
+    named = (one for one in panel.series if one.mark == "named")
+    return sorted({point for one in named for point in zip(one.x, one.y, strict=True)})
+
+
+def _drawn(x_axis: Axis, panel: Panel, points: Sequence[Point]) -> tuple[list[Point], float, float]:
+    """Where points lie on their axes, and how long those are."""
     width = x_axis.high or max((x for x, _ in points), default=0.0) or 1.0
-    height = panel.y.high or max((y for _, y in points), default=0.0) or 1.0
-    return points, width, height
+    if not panel.y.log:
+        return list(points), width, panel.y.high or max((y for _, y in points), default=0.0) or 1.0
+    low = min((y for _, y in points), default=1.0)
+    drawn = [(x, math.log10(y / low)) for x, y in points]
+    return drawn, width, max((y for _, y in drawn), default=0.0) or 1.0
 
 
 def _near(one: Point, other: Point, width: float, height: float) -> bool:

@@ -86,18 +86,25 @@ ROLES: dict[str, Hue] = {
 
 RUN_ROLES = tuple(role for role in ROLES if role.startswith("run_"))
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")  # one for each run's line
+# After six runs their hues come again, each with another's dash.
+_RUNS = (*RUN_ROLES, *(f"{role}_again" for role in RUN_ROLES))
+ROLES |= {f"{role}_again": ROLES[role] for role in RUN_ROLES}
 
 _SYMBOLS = {"preempted": "diamond", "b_first": "diamond", "left_out": "x"}
 
 
 def run_role(position: int) -> str:
-    """The role of the run at `position`; more than six runs repeat colours, names tell them."""
-    return RUN_ROLES[position % len(RUN_ROLES)]
+    """The role of the run at `position`; more than six runs repeat colours, and more than twelve
+    dashes, too: names tell them."""
+    return _RUNS[position % len(_RUNS)]
 
 
 def dash_of(role: str) -> str:
     """Runs are told apart by dashes too; every other line is solid."""
-    return DASHES[RUN_ROLES.index(role)] if role in RUN_ROLES else "solid"
+    if role not in _RUNS:
+        return "solid"
+    again, at = divmod(_RUNS.index(role), len(RUN_ROLES))
+    return DASHES[(at + again) % len(DASHES)]
 
 
 def symbol_of(role: str) -> str:

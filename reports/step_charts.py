@@ -12,6 +12,7 @@ from .format import count, percent, plural, seconds
 from .model import Axis, Chart, Panel, Run, Series
 from .place import Place, held_series
 from .thinning import Floats, even_rows
+from .waiting import Waiting, waiting_of
 
 TOKEN_PHASES = ("prefill", "decode")
 PHASES = ("schedule", "prepare", "attention", "linear", "sample", "host")
@@ -53,12 +54,12 @@ def timeline(place: Place) -> Chart | None:
 
 
 def queues(place: Place) -> Chart | None:
-    """Requests that ran and waited at each step, and the steps that preempted."""
+    """Requests that ran and waited in each step, and the steps that preempted."""
     steps = place.run.steps
     if steps.empty:
         return None
-    running, waiting = floats(steps, "running"), floats(steps, "waiting")
-    held = place.held({"running": running, "waiting": waiting})
+    running, waiting = floats(steps, "running"), waiting_of(place.run)
+    held = place.held({"running": running, "waiting": waiting.steps})
     series = tuple(
         held_series(held, name, name.capitalize(), name, "step") for name in ("running", "waiting")
     )
@@ -74,12 +75,17 @@ def queues(place: Place) -> Chart | None:
         title=place.title("Batch and queue"),
         reading=_crowding(running, waiting, len(lost)),
         x=place.time,
-        panels=(
-            Panel(y=Axis("Requests", high=place.shared_high("running", "waiting")), series=series),
-        ),
-        note=held.note,
+        panels=(Panel(y=Axis("Requests", high=_shared_queue(place)), series=series),),
+        note=f"Waiting: until a step took it up, the mean over a step. {held.note}".strip(),
         width=place.width,
     )
+
+
+def _shared_queue(place: Place) -> float | None:
+    """As `Place.shared_high`, of what ran and waited."""
+    highs = [place.shared_high("running") or 0.0]
+    highs += [1.05 * float(waiting_of(run).steps.max()) for run in place.among if len(run.steps)]
+    return max(highs) or None
 
 
 def step_time(runs: Sequence[Run], *, same_requests: bool | None = None) -> Chart | None:
@@ -195,11 +201,11 @@ def _sharing(run: Run) -> str:
     )
 
 
-def _crowding(running: Floats, waiting: Floats, preempting_steps: int) -> str:
+def _crowding(running: Floats, waiting: Waiting, preempting_steps: int) -> str:
     text = f"At most {plural(int(running.max()), 'request')} ran at once and "
-    if waiting.any():
-        queued = percent(float(np.mean(waiting > 0)))
-        text += f"{count(waiting.max())} waited; some waited in {queued} of the steps"
+    if waiting.most:
+        lasted = percent(waiting.share)
+        text += f"{count(waiting.most)} waited; some waited for {lasted} of the time"
     else:
         text += "none ever waited"
     if preempting_steps:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ...reports.facts import SERVERS_OWN
+from ...reports.format import plural
 from ..errors import InvalidRun
 from ..machine.resources import add_resources, not_seen
 from ..machine.throttling import Throttled, read_throttled
@@ -49,10 +50,10 @@ def measure_server(prepared: PreparedServerRun, watch: Watch) -> Measured:
     salt = secrets.token_hex(8)
     environment = capture(seed=prepared.config.seed)
     if prepared.warmup.requests:
-        watch.stage(f"warming up with {len(prepared.warmup.requests)} requests")
+        watch.stage(f"warming up with {plural(len(prepared.warmup.requests), 'request')}")
         warm = send_job(prepared.warmup_job(salt), watch.progress)
         _check_warmup(prepared, warm)
-    watch.stage(f"measuring {len(prepared.plan.requests)} requests")
+    watch.stage(f"measuring {plural(len(prepared.plan.requests), 'request')}")
     job = prepared.job(salt)
     place = find_server(prepared.config.client.url)
     own, throttled_before, others_before = None, read_throttled(), read(place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ...engines.errors import ConfigError
@@ -19,6 +20,7 @@ from ...reports.model import (
     Verdict,
 )
 from ..errors import InvalidRun
+from ..metrics import UTILISATIONS
 from ..metrics.base import Better
 from ..result import Result
 from ..stats.bootstrap import Estimate
@@ -34,6 +36,7 @@ from .quantities import QUANTITIES, Quantity
 
 # An interval wholly this close to 1 is no difference that anyone would choose by.
 SAME = 0.02
+_SHARES_OF_PEAKS = frozenset(one.id for one in UTILISATIONS)
 
 COMPARED = (
     *("output_throughput.window", "total_throughput.window", "request_throughput.window"),
@@ -91,7 +94,10 @@ def compare(
         ]
         for quantity in shared
     }
-    rows = [row_of(quantity, findings) for quantity, findings in found.items()]
+    rows = [
+        _carried(row_of(quantity, findings), quantity, results)
+        for quantity, findings in found.items()
+    ]
     found_out = headline(names, rows, repeated)
     return Comparison(
         runs=names,
@@ -223,6 +229,18 @@ def row_of(
     )
 
 
+def _carried(
+    row: MetricComparison, quantity: Quantity, results: Sequence[Result]
+) -> MetricComparison:
+    """Without the values of percentiles that runs have too few samples for: their own reports show
+    none. What their ratios lack, these say."""
+    values = (
+        value if quantity.is_carried(result) else None
+        for value, result in zip(row.values, results, strict=True)
+    )
+    return replace(row, values=tuple(values))
+
+
 def _ratio(finding: Finding, alone: bool) -> Ratio | None:
     """None where a ratio says nothing: a run lacks the quantity, or of a sample the baseline is
     0."""
@@ -244,7 +262,8 @@ def verdict(finding: Finding) -> Verdict | None:
     """better or worse if the whole interval is; same if it is wholly within 2 % of 1. A count is
     the same only if it is equal, and a share that should be whole only if it may be: within 2 % of
     all requests lie those of a limit that one in a thousand misses, and one in fifty. None where
-    no direction is better and there is a difference."""
+    there is a difference and no direction is better, or one is only as time is: a whole run's
+    share of a peak is higher if it does the same sooner, which rates tell, and if it does more."""
     estimate, quantity = finding.estimate, finding.quantity
     if estimate is None or finding.too_little or math.isnan(estimate.low):
         return "inconclusive"
@@ -255,7 +274,8 @@ def verdict(finding: Finding) -> Verdict | None:
         return "same"
     if may_be_one:
         return "inconclusive"
-    if quantity.better == "none":
+    whole_run = quantity.stat == "run" and quantity.id in _SHARES_OF_PEAKS
+    if quantity.better == "none" or whole_run:
         return None
     return "better" if _improves(estimate.low > 1, quantity.better) else "worse"
 

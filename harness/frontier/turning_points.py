@@ -72,6 +72,7 @@ def _turning_point(
 ) -> TurningPoint:
     (name, ours), (against, theirs) = method, other
     ratios = speed_ups(ours, theirs)
+    doubt = unsteady(ours, theirs, STEADY)
     measured = crossing(ours.batches, ratios)
     floor = floor_crossing(ours, theirs, bytes_per_s)
     reached = reached_crossing(ours, theirs)
@@ -82,8 +83,9 @@ def _turning_point(
         measured,
         floor,
         reached,
-        sentence(name, against, ours.batches, ratios, measured) + unsteady(ours, theirs, STEADY),
+        sentence(name, against, ours.batches, ratios, measured) + doubt,
         why(method, other, floor, reached, bytes_per_s),
+        steady=not doubt,
     )
 
 

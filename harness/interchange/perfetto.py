@@ -1,8 +1,8 @@
 """A run as a trace that Perfetto (ui.perfetto.dev) and chrome://tracing open: steps and requests.
 
 Format: "Trace Event Format", the JSON that Chrome's tracer writes: complete events (`X`) for steps,
-counters (`C`) for what they left, nested asynchronous events (`b`, `e`, `n`) for requests, which
-overlap. Times are microseconds from the start of the run.
+counters (`C`) for what each held, from its start on, nested asynchronous events (`b`, `e`, `n`) for
+requests, which overlap. Times are microseconds from the start of the run.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Hashable, Iterable, Iterator
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,10 @@ _COSTS = (
     *("communicate_s", "swap_s", "device_s"),
 )
 _HAPPENED = ("preempted", "refused", "recomputed_tokens", "prefix_hit_tokens")
+_REQUESTS = ("running", "waiting")
 _KV = ("useful", "reserved", "internal", "external")
+# Shorter gaps between steps are the loop's own.
+_IDLE_S = 0.005
 
 
 def write_trace(run: StoredRun, path: Path) -> Path:
@@ -59,8 +63,11 @@ def trace_events(run: StoredRun) -> Iterator[Event]:
     yield _metadata(ENGINE_PID, "process_name", f"engine: {label}")
     yield _metadata(REQUESTS_PID, "process_name", "requests")
     yield {**_metadata(ENGINE_PID, "thread_name", "steps"), "tid": _STEPS_TID}
-    for row in _rows(run.steps):
+    for row, after in pairwise(chain(_rows(run.steps), (None,))):
+        assert row is not None, "nothing comes before a step that is none"
         yield from _step(row)
+        if after is None or after["start_s"] - row["end_s"] > _IDLE_S:
+            yield from _idle(row)
     preempted = _preempted(run.steps)
     for row in _rows(run.requests):
         yield from _request(row, preempted.get(row["request_id"], ()))
@@ -85,8 +92,15 @@ def _step(row: Row) -> Iterator[Event]:
             **costs,
         },
     }
-    yield _counter("requests", end_us, {name: row[name] for name in ("running", "waiting")})
-    yield _counter("KV tokens", end_us, {name: row[f"kv_{name}_tokens"] for name in _KV})
+    yield _counter("requests", start_us, {name: row[name] for name in _REQUESTS})
+    yield _counter("KV tokens", start_us, {name: row[f"kv_{name}_tokens"] for name in _KV})
+
+
+def _idle(row: Row) -> Iterator[Event]:
+    """After this step nothing was computed for a while; a counter keeps its value until told."""
+    end_us = _us(row["end_s"])
+    yield _counter("requests", end_us, dict.fromkeys(_REQUESTS, 0))
+    yield _counter("KV tokens", end_us, dict.fromkeys(_KV, 0))
 
 
 def _step_name(row: Row) -> str:

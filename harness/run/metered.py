@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...engines.api import Engine
 from ...engines.clock import Clock
+from ...reports.format import plural
 from ...workloads.api import Plan
 from ..errors import InvalidRun
 from ..machine.compiles import check_compiles, counting_compiles
@@ -44,7 +45,7 @@ def warm_up(engine: Engine, clock: Clock, plan: Plan, watch: Watch) -> None:
     fails, and KeyboardInterrupt: there is nothing to keep yet."""
     if not plan.requests:
         return
-    watch.stage(f"warming up with {len(plan.requests)} requests")
+    watch.stage(f"warming up with {plural(len(plan.requests), 'request')}")
     seen = drive(engine, clock, plan, on_progress=watch.progress)
     if seen.failure:
         raise InvalidRun(seen.failure)
@@ -58,7 +59,7 @@ def serve_metered(
     """device: whose energy is counted."""
     import torch
 
-    watch.stage(f"measuring {len(plan.requests)} requests")
+    watch.stage(f"measuring {plural(len(plan.requests), 'request')}")
     throttled, others = read_throttled(), read_processors()
     counting = EnergyCount(find_meter(device))
     with counting_compiles() as compiles:

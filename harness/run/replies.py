@@ -16,7 +16,8 @@ from .window import steady_window
 
 @dataclass(frozen=True)
 class Replies:
-    """duration_s: from the start to the last token. window: the steady part of it."""
+    """duration_s: from the start to the last token; without any, until the last request was sent.
+    window: the steady part of it."""
 
     duration_s: float
     window: Window
@@ -26,7 +27,8 @@ class Replies:
 def replies_only(records: Sequence[RequestRecord], slo: Mapping[str, float]) -> Replies:
     """Of a run whose steps nobody sees. records: of its requests, from its start. slo: limits in
     seconds by metric id, empty for none."""
-    duration_s = max((one.t_end_s for one in records if one.t_end_s is not None), default=0.0)
+    sent_s = max((one.t_send_s for one in records), default=0.0)
+    duration_s = max((one.t_end_s for one in records if one.t_end_s is not None), default=sent_s)
     window = steady_window(records, duration_s)
     return Replies(duration_s, window, metrics_of(records, window, duration_s, slo))
 

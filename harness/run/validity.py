@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...engines.trace import StepTrace
+from ...reports.format import plural
 from ...reports.tails import highest_percentile, samples_for_interval, samples_needed
 from ..machine.throttling import Throttled, check_throttling
 from ..metrics.base import Interval
@@ -254,11 +255,16 @@ def check_steady(
 
 def check_tail(requests: Sequence[RequestRecord]) -> Check:
     """A percentile with no sample beyond it is close to a maximum, which depends on run length. To
-    show one is one thing; to compare it takes an interval, and more."""
+    show one is one thing; to compare it takes an interval, and more. Where nobody was served, the
+    check of errors says so."""
     served, needed = len(served_of(requests)), samples_needed(99)
     enough, highest = served >= needed, highest_percentile(served)
-    detail = f"{served} served requests are {'enough to show' if enough else 'too few for'} a p99"
-    detail += f", which needs {needed}"
+    if not served:
+        return Check(
+            id="tail", ok=True, fatal=False, value=0.0, detail="no request was served: no tail"
+        )
+    are = f"{plural(served, 'served request')} {'is' if served == 1 else 'are'}"
+    detail = f"{are} {'enough to show' if enough else 'too few for'} a p99, which needs {needed}"
     if enough and served < samples_for_interval(99):
         detail += f"; to compare it needs {samples_for_interval(99)}"
     return Check(

@@ -33,15 +33,17 @@ def steady_window(requests: Sequence[RequestRecord], duration_s: float) -> Windo
     Output tokens are counted in 200 equal bins from the start to the time the last request was
     due: after it nothing replaces a request that ends, so concurrency drains. MSER-5
     (`stats/mser.py`) drops the leading bins that are not like the rest. The whole run, and
-    `method` says why, if nothing is due after the start, no steady state shows, fewer than 10
-    requests end in the window, or those that end in it are not as many as those that are due in it,
-    within a tenth (job flow balance: Denning and Buzen, "The operational analysis of queueing
-    network models", Computing Surveys 10, 1978). Tokens can be as even as in steady state while
-    requests pile up: their queue, and not their rate, is what a load beyond capacity makes grow.
-    And the whole run if the rate of tokens changes within the window by more than a tenth, little
-    by little or at once (`stats/level.py`): MSER-5 sees no change that comes late, and in a closed
-    loop as many end as are due whatever happens to the engine.
+    `method` says why, if no token comes, nothing is due after the start, no steady state shows,
+    fewer than 10 requests end in the window, or those that end in it are not as many as those that
+    are due in it, within a tenth (job flow balance: Denning and Buzen, "The operational analysis of
+    queueing network models", Computing Surveys 10, 1978). Tokens can be as even as in steady state
+    while requests pile up: their queue, and not their rate, is what a load beyond capacity makes
+    grow. And the whole run if the rate of tokens changes within the window by more than a tenth,
+    little by little or at once (`stats/level.py`): MSER-5 sees no change that comes late, and in a
+    closed loop as many end as are due whatever happens to the engine.
     """
+    if not any(request.token_times_s for request in requests):
+        return _whole(duration_s, "no request was served")
     last_due_s = max((request.t_due_s for request in requests), default=0.0)
     end_s = min(last_due_s, duration_s)
     if end_s <= 0:

@@ -46,7 +46,7 @@ def y_axis(panel: Panel, domain: tuple[float, float]) -> dict[str, Any]:
     axis = {**_axis(y), "domain": list(domain), "rangemode": "tozero", "nticks": 5}
     if y.log:
         axis |= _ratios(panel)
-    if y.unit == "%":
+    if y.unit == "%" and y.high == 100:
         axis["dtick"] = 25
     if y.categories:
         intervals = any(one.mark == "interval" for one in panel.series)
@@ -74,7 +74,7 @@ def _ratios(panel: Panel) -> dict[str, Any]:
         "type": "log",
         "range": _log_range(values),
         "tickvals": ticks,
-        "ticktext": [f"{tick:g}" for tick in ticks],
+        "ticktext": [number(tick) if tick >= 1000 else f"{tick:g}" for tick in ticks],
     }
 
 
@@ -105,7 +105,12 @@ def _axis(of: Axis) -> dict[str, Any]:
 def _wrapped(name: str, width: int) -> Iterable[str]:
     parts = name.replace(", ", ",\n").splitlines()
     lines = (line for part in parts for line in textwrap.wrap(part, width))
-    return (escape(line) for line in lines)
+    return map(escaped, lines)
+
+
+def escaped(text: str) -> str:
+    """Without markup, as plotly reads it: it knows no entities of quotes."""
+    return escape(text, quote=False)
 
 
 def domain_of(at: int, panels: list[tuple[int, Panel]]) -> tuple[float, float]:

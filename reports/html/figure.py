@@ -33,8 +33,8 @@ class Key:
 
 
 def keys(chart: Chart) -> tuple[Key, ...]:
-    """The legend: of series that are not named where they are drawn, and of zones."""
-    series = () if _is_named(chart) else map(_key, chart.series)
+    """The legend: of series that are drawn and not named there, and of zones."""
+    series = () if _is_named(chart) else (_key(one) for one in chart.series if one.x)
     zones = (Key(zone.name, "zone", "bar", "solid") for one in chart.panels for zone in one.zones)
     return tuple(dict.fromkeys((*series, *zones)))
 

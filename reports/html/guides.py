@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from html import escape
 from typing import Any
 
 from ..model import Axis, Chart, Guide, Zone
-from .axes import axis_number
+from .axes import axis_number, escaped
 
 
 def panel_title(y: Axis, domain: tuple[float, float]) -> dict[str, Any]:
@@ -37,7 +36,7 @@ def guide_line(guide: Guide, at: int, domain: tuple[float, float]) -> dict[str, 
 
 def guide_label(guide: Guide, at: int, domain: tuple[float, float], chart: Chart) -> dict[str, Any]:
     label: dict[str, Any] = {
-        "text": escape(guide.label),
+        "text": escaped(guide.label),
         "showarrow": False,
         "font": {"color": "var(--ink)"},
         "bgcolor": "var(--ground)",

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 from ..model import Axis, Mark, Panel, Series
 from ..named_points import sides
 from ..palette import dash_of, symbol_of
-from .axes import axis_number
+from .axes import axis_number, escaped
 
 _POSITIONS = {
     "left": "middle left",
@@ -36,13 +35,13 @@ class _Drawn:
 
     @property
     def labels(self) -> list[str]:
-        return [escape(label) for label in self.series.labels]
+        return list(map(escaped, self.series.labels))
 
 
 def trace_of(series: Series, panel: Panel, x: Axis, at: int) -> dict[str, Any]:
     """A series as plotly draws it. at: as in `_Drawn`."""
     return {
-        "name": escape(series.name),
+        "name": escaped(series.name),
         "x": _short(series.x),
         "y": _short(series.y),
         "xaxis": "x",
@@ -62,9 +61,21 @@ def _bar(drawn: _Drawn) -> dict[str, Any]:
 
 
 def _point(drawn: _Drawn) -> dict[str, Any]:
-    shape = symbol_of(drawn.series.role)
-    marker = {"color": drawn.colour, "size": 6, "opacity": 0.75, "symbol": shape}
-    return {**_labelled(drawn), "type": "scatter", "mode": "markers", "marker": marker}
+    """Opaque and ringed by the ground, so that its contrast is that with the ground on a band, too,
+    and points that overlap stay apart; one on an axis is drawn whole."""
+    marker = {
+        "color": drawn.colour,
+        "size": 7,
+        "symbol": symbol_of(drawn.series.role),
+        "line": {"color": "var(--ground)", "width": 1},
+    }
+    return {
+        **_labelled(drawn),
+        "type": "scatter",
+        "mode": "markers",
+        "marker": marker,
+        "cliponaxis": False,
+    }
 
 
 def _line(drawn: _Drawn) -> dict[str, Any]:
@@ -150,7 +161,7 @@ def _length(value: float) -> float:
 
 def _hover(series: Series, y: Axis, x: Axis) -> str:
     """What a point says when it is pointed at."""
-    name = escape(series.name)
+    name = escaped(series.name)
     if series.mark == "interval":
         return "%{text}<extra></extra>"
     if series.mark == "bar":

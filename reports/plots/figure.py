@@ -13,13 +13,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import (
     FixedLocator,
+    Formatter,
     FuncFormatter,
     LogLocator,
     NullFormatter,
     NullLocator,
 )
 
-from ..format import number
+from ..format import THIN, number
 from ..model import Axis, Chart, Guide, Panel, Series, Zone
 from ..named_points import Side, sides
 from ..palette import SURFACES, TEXT, dash_of, symbol_of
@@ -75,6 +76,13 @@ def draw(chart: Chart) -> Figure:
             axes.axvspan(chart.span[0], chart.span[1], color=SURFACES["band"].light, zorder=0)
     intervals = any(one.mark == "interval" for one in chart.series)
     _style_x(grid[-1, 0], chart.x, intervals=intervals)
+    keyed = [
+        axes
+        for axes, panel in zip(grid[:, 0], chart.panels, strict=True)
+        if len(panel.series) > 1 or panel.zones
+    ]
+    if keyed:
+        add_legend(figure, keyed, fontsize=8, frameon=False, ncols=3, loc="outside lower left")
     figure.suptitle(chart.title, x=0.01, ha="left", fontsize=11, color=TEXT["ink"].light)
     return figure
 
@@ -108,17 +116,20 @@ def _draw_panel(axes: Axes, panel: Panel, x: Axis) -> None:
             shape = _MARKERS[symbol_of(one.role)]
             colour = _LIGHT[one.role]
             axes.scatter(
-                one.x, one.y, s=9, marker=shape, color=colour, label=legend_name(one.name), zorder=3
+                one.x,
+                one.y,
+                s=9,
+                marker=shape,
+                color=colour,
+                label=legend_name(one.name),
+                zorder=3,
+                clip_on=False,
             )
     for at, zone in enumerate(panel.zones):
         _draw_zone(axes, zone, named=not at)
     for guide in panel.guides:
         _draw_guide(axes, guide)
     _style_y(axes, panel.y)
-    if len(panel.series) > 1 or panel.zones:
-        add_legend(
-            axes, fontsize=8, frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1.0, 1.0)
-        )
 
 
 def _draw_named(axes: Axes, series: Series, placed: Mapping[tuple[float, float], Side]) -> None:
@@ -243,12 +254,14 @@ def _style_y(axes: Axes, y: Axis) -> None:
         _mark_ratios(axes.yaxis, axes.dataLim.intervaly)
         return
     axes.set_ylim(0, y.high if y.high is not None else None)
-    axes.yaxis.set_major_formatter(FuncFormatter(_tick))
+    axes.yaxis.set_major_formatter(_Ticks())
 
 
 def _mark_ratios(axis: XAxis | YAxis, shown: Sequence[float]) -> None:
     axis.set_major_locator(FixedLocator(ratio_ticks(shown)))
-    axis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:g}"))
+    axis.set_major_formatter(
+        FuncFormatter(lambda tick, _: number(tick) if tick >= 1000 else f"{tick:g}")
+    )
     axis.set_minor_locator(NullLocator())
 
 
@@ -261,13 +274,24 @@ def _style_x(axes: Axes, x: Axis, *, intervals: bool) -> None:
             return
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_minor_formatter(NullFormatter())
-    elif not intervals:
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda tick, _: number(round(tick, 10))))
+        return
+    if not intervals:
         axes.set_xlim(0, x.high if x.high is not None else None)
-    axes.xaxis.set_major_formatter(FuncFormatter(_tick))
+    axes.xaxis.set_major_formatter(_Ticks())
 
 
-def _tick(value: float, _position: int) -> str:
-    return number(round(value, 10))
+class _Ticks(Formatter):
+    """The numbers of one linear axis, with as many decimals as the one that has most."""
+
+    def __call__(self, value: float, pos: int | None = None) -> str:
+        del pos  # where it is on the axis
+        return self.format_ticks([value])[0]
+
+    def format_ticks(self, values: Iterable[float]) -> list[str]:
+        digits = [f"{value:.10f}".rstrip("0").partition(".")[2] for value in values]
+        decimals = max(map(len, digits), default=0)
+        return [f"{value:,.{decimals}f}".replace(",", THIN) for value in values]
 
 
 def _height_in(chart: Chart) -> float:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 # The same chart gives the same file; text stays text, so that it can be found and edited; and a
 # name with dollars in it, which others chose, is a name and no formula.
@@ -33,7 +34,12 @@ def legend_name(name: str) -> str:
     return f"{_SHIELD}{name}" if name.startswith("_") else name
 
 
-def add_legend(axes: Axes, **style: Any) -> None:
-    """Of everything in `axes` that has a label."""
-    for text in axes.legend(**style).get_texts():
+def add_legend(figure: Figure, drawn: Iterable[Axes], **style: Any) -> None:
+    """Of everything in these axes that has a label, once each: panels share what they draw."""
+    named: dict[tuple[str, type], Any] = {}
+    for axes in drawn:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            named.setdefault((label, type(handle)), handle)
+    labels = [label for label, _ in named]
+    for text in figure.legend(list(named.values()), labels, **style).get_texts():
         text.set_text(text.get_text().removeprefix(_SHIELD))

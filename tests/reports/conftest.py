@@ -86,12 +86,12 @@ def simulate(load: Load) -> tuple[pd.DataFrame, pd.DataFrame]:
     steps: list[dict[str, Any]] = []
     now = 0.0
     while coming or running:
-        if not running and coming[-1].row["t_due_s"] > now:
-            now = coming[-1].row["t_due_s"] + 0.001
+        if not running and coming[-1].row["t_send_s"] > now:
+            now = coming[-1].row["t_send_s"]
         new: list[_Live] = []
         while (
             coming
-            and coming[-1].row["t_due_s"] <= now
+            and coming[-1].row["t_send_s"] <= now
             and len(running) + len(new) < load.max_num_seqs
             and sum(one.row["input_tokens"] for one in new) < BUDGET_TOKENS // 2
         ):
@@ -122,7 +122,7 @@ def simulate(load: Load) -> tuple[pd.DataFrame, pd.DataFrame]:
         final = [one.row["input_tokens"] + one.wanted - 1 for one in running]
         reserved = sum(max(0, min(h, f) - u) for h, f, u in zip(held, final, used, strict=True))
         waiting = 0
-        while waiting < len(coming) and coming[-1 - waiting].row["t_due_s"] <= now:
+        while waiting < len(coming) and coming[-1 - waiting].row["t_send_s"] <= start_s:
             waiting += 1
         lost = [running[-1].row["request_id"]] if rng.random() < 0.01 else []
         steps.append(

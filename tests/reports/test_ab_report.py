@@ -206,6 +206,15 @@ def test_a_machine_that_drifts_is_told_from_a_side_that_does() -> None:
     )
 
 
+def test_a_median_pair_that_lies_the_other_way_than_the_verdict_is_said_to() -> None:
+    pairs = tuple(_pair(place, 1.1) for place in range(1, 9))
+    chart = _chart(ab_report(_ab(_judged(TPOT, "passed", 0.99), pairs=pairs)), "pairs-tpot-mean")
+    assert chart.reading.startswith(
+        "The median pair is at 1.100, the other way than the 0.990 of all pairs that the verdict "
+        "goes by: "
+    )
+
+
 def test_dropped_quads_are_marked_where_they_were_and_count_for_nothing() -> None:
     """Of one only a trial is left, of the other nothing."""
     aside = (_pair(3, 9.0, counts=False), replace(_pair(4, counts=False), b=None))

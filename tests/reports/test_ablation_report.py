@@ -71,8 +71,13 @@ def test_of_differences_the_largest_moved_most() -> None:
 
 
 def test_simulated_step_times_are_said_first() -> None:
-    notes = ablation_report(replace(ablation(), simulated=True)).notes
-    assert notes[0].text == "Step times were simulated, not measured."
+    report = ablation_report(replace(ablation(whole=True), simulated=True))
+    assert report.premise == "Simulated, not measured: step times are a cost model's."
+    assert (report.badge.word, report.badge.tone) == ("Simulated", "caution")
+    wrong = replace(ablation(), simulated=True, simulation_error="7 to 23 % too short")
+    assert ablation_report(wrong).premise.endswith("How wrong they may be: 7 to 23 % too short.")
+    measured = ablation_report(ablation(whole=True))
+    assert (measured.premise, measured.badge.word) == ("", "Whole factorial")
 
 
 def test_nothing_found_is_said() -> None:
@@ -310,4 +315,4 @@ def test_the_first_screen_has_each_change_before_the_second_of_any() -> None:
     report = ablation_report(replace(base, effects=effects, sentences=sentences, simulated=True))
     assert (report.verdict, *report.statements) == ("kv most.", "batching most.", "kv next.")
     assert "4 of 4 cells simulated" in report.subtitle
-    assert report.notes[0].text == "Step times were simulated, not measured."
+    assert report.premise.startswith("Simulated, not measured: ")

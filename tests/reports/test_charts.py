@@ -31,6 +31,12 @@ def test_a_run_has_a_distribution_for_every_latency_with_its_slo(run: Run) -> No
     assert charts["ecdf-ttft"].x.unit == "ms"
 
 
+def test_what_a_distribution_is_of_is_counted_in_words() -> None:
+    alone, two = (make_run("some", Load(num_requests=number)) for number in (1, 2))
+    notes = [latency_charts.distributions([run])[0].note for run in (alone, two)]
+    assert notes == ["1 request.", "2 requests."]
+
+
 def test_the_curve_is_the_share_of_requests_at_or_below(run: Run) -> None:
     curve = latency_charts.distributions([run])[0].series[0]
     ttft_ms = 1e3 * run.requests["ttft_s"].to_numpy()

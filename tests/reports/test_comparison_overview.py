@@ -99,13 +99,28 @@ def test_throughputs_that_are_no_reason_are_said_to_be_none() -> None:
 
 def test_names_have_room_beside_their_points() -> None:
     comparison = comparison_of(compared_runs(2))
-    short, long = (
-        parts(replace(comparison, runs=("a", name), baseline="a"))[1] for name in ("b", "b" * 90)
+    short, long, cut = (
+        parts(replace(comparison, runs=("a", name), baseline="a"))[1]
+        for name in ("b", "b" * 20, "b" * 21)
     )
     assert short is not None
     assert long is not None
     assert short.x.high == pytest.approx(160.16 / (1 - 0.03 - 0.023))
-    assert long.x.high == pytest.approx(160.16 / 0.5)
+    assert long.x.high == pytest.approx(160.16 / (1 - 0.03 - 20 * 0.023))
+    # What does not fit beside its point is told by the legend, and takes no room from the points.
+    assert cut is not None
+    assert [key.name for key in keys(cut)] == ["a", "b" * 21]
+    assert cut.x.high == pytest.approx(1.05 * 160.16)
+
+
+def test_latencies_far_from_each_other_are_told_apart_on_a_log_axis() -> None:
+    comparison = comparison_of(compared_runs(3))
+    _, drawn = parts(with_values(comparison, "ttft", (0.0383, 0.0469, 2.81)))
+    assert drawn is not None
+    assert [panel.y.log for panel in drawn.panels] == [True, False]
+    layout = figure(drawn)["layout"]
+    assert layout["yaxis"]["type"] == "log"
+    assert "1\u202f000" in layout["yaxis"]["ticktext"]
 
 
 def test_a_name_of_wide_letters_is_not_cut() -> None:

@@ -276,6 +276,24 @@ def test_the_best_of_several_runs_is_named_only_where_it_is_beyond_doubt(
         assert (None if found is None else comparison.runs[found]) == best
 
 
+@pytest.mark.parametrize(
+    ("metric", "stat", "second", "best"),
+    [
+        ("kv", "waste_share", 0.577, None),
+        ("kv", "waste_share", 0.6, 2),
+        ("counters", "preemptions", 0.577, 2),
+    ],
+)
+def test_without_an_interval_a_difference_that_verdicts_call_none_makes_no_best(
+    metric: str, stat: str, second: float, best: int | None
+) -> None:
+    ratios = (Ratio(second, verdict="better"), Ratio(0.575, verdict="better"))
+    values = (1.0, *(one.value for one in ratios))
+    row = MetricComparison(metric, stat, "share", "lower", values, (None, *ratios))
+    comparison = replace(comparison_of(compared_runs(3)), rows=(row,))
+    assert clearly_best(row, comparison) == best
+
+
 def test_nothing_is_best_of_what_decides_nothing() -> None:
     far, near = Ratio(2.0, 1.8, 2.2, "worse"), Ratio(0.6, 0.5, 0.7, "better")
     row = MetricComparison("tpot", "p50", "s", "lower", (1.0, 0.6, 2.0), (None, near, far))

@@ -37,7 +37,7 @@ def report() -> Report:
 
 
 def _rows(report: Report, name: str) -> dict[str, list[str]]:
-    parts = [part for section in report.sections for part in section.parts]
+    parts = [*report.overview, *(part for section in report.sections for part in section.parts)]
     found = next(part for part in parts if isinstance(part, Table) and part.id == name)
     return {row[0].text: [cell.text for cell in row[1:]] for row in found.rows}
 
@@ -157,6 +157,39 @@ def test_methods_that_turn_alike_have_one_figure() -> None:
     alike = replace(found, steps=replace(found.steps, turning_points=points))
     figures = [one.label for one in frontier_report(alike).figures]
     assert figures[-1] == "awq and awq+a8 win up to batch"
+
+
+def test_a_turning_point_is_no_figure_where_passes_disagree_and_tells_where_it_lost() -> None:
+    found = frontier()
+    assert found.steps is not None
+    (point,) = [one for one in found.steps.turning_points if one.against == found.baseline]
+    lost = replace(point, measured=replace(point.measured, lost_at=(4, 8)))
+    for steady, said in ((True, ["not at 4 and 8; by the roofline more than 64"]), (False, [])):
+        steps = replace(found.steps, turning_points=(replace(lost, steady=steady),))
+        figures = frontier_report(replace(found, steps=steps)).figures
+        assert [one.detail for one in figures if "up to batch" in one.label] == said
+
+
+def test_a_frontier_that_is_not_decided_has_cautions() -> None:
+    found = frontier(whole=True)
+    open_to = [
+        replace(one, dominated_by=(), undecided_by=("none",)) if one.name == "fp8" else one
+        for one in found.methods
+    ]
+    badge = frontier_report(replace(found, methods=tuple(open_to))).badge
+    assert (badge.word, badge.tone) == ("Every method measured, with cautions", "caution")
+
+
+def test_the_table_of_methods_stands_on_the_first_screen_and_says_what_rates_are_over(
+    report: Report,
+) -> None:
+    assert [part.id for part in report.overview] == ["methods", "trade-off"]
+    found = frontier()
+    assert found.comparison is not None
+    assert "Tokens/s: of output, over the steady window." in methods_table(found).note
+    whole = replace(found, comparison=replace(found.comparison, rates_over="whole run"))
+    assert "Tokens/s: of output, over the whole run." in methods_table(whole).note
+    assert "Tokens/s: of output. " in methods_table(replace(found, comparison=None)).note
 
 
 def test_without_a_sweep_nothing_is_said_of_batch_sizes() -> None:

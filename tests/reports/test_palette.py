@@ -49,6 +49,15 @@ def test_runs_are_told_apart_by_more_than_colour() -> None:
     assert palette.dash_of("prefill") == "solid"
 
 
+def test_a_seventh_run_has_the_hue_of_the_first_and_another_dash() -> None:
+    looks = {
+        (palette.ROLES[palette.run_role(at)], palette.dash_of(palette.run_role(at)))
+        for at in range(12)
+    }
+    assert len(looks) == 12
+    assert palette.ROLES[palette.run_role(6)] == palette.ROLES[palette.run_role(0)]
+
+
 def test_points_that_stand_beside_others_are_told_apart_by_their_shape() -> None:
     shapes = [palette.symbol_of(role) for role in ("a_first", "b_first", "left_out")]
     assert len(set(shapes)) == len(shapes)

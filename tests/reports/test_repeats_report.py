@@ -19,7 +19,7 @@ COUNT = PooledQuantity("counters", "preemptions", "preemptions", "lower", 2, 0.0
 
 
 def _run(name: str, speed: float, ttft_s: float | None, failure: str = "") -> RepeatRun:
-    values = {SPEED.name: speed, TTFT.name: ttft_s, COUNT.name: 0.0}
+    values = {SPEED.name: speed, TTFT.name: ttft_s, "ttft.p50": ttft_s, COUNT.name: 0.0}
     return RepeatRun(name, 7, name, "2026-01-02T03:04:05+00:00", 12.0, values, failure)
 
 
@@ -49,6 +49,15 @@ def test_the_answer_has_its_interval() -> None:
         "tokens/s",
         "480 to 520; runs ±\u00a04 %",
     )
+
+
+def test_where_too_few_requests_carry_a_p99_the_answer_is_a_median() -> None:
+    median = replace(TTFT, stat="p50")
+    report = repeats_report(replace(TABLE, quantities=(SPEED, median)))
+    assert "TTFT p50 200 ms" in report.verdict
+    both = repeats_report(replace(TABLE, quantities=(SPEED, median, TTFT)))
+    assert "TTFT p99 200 ms" in both.verdict
+    assert "TTFT p50" not in both.verdict
 
 
 def test_a_repeat_that_does_not_count_is_named_first_and_in_its_row() -> None:

@@ -65,6 +65,15 @@ def test_a_run_against_itself_is_the_same_in_everything_measured_enough() -> Non
     assert {verdict for name, verdict in verdicts.items() if ".window" not in name} == {"same"}
 
 
+def test_a_percentile_that_a_run_withholds_is_not_shown_beside_others() -> None:
+    few, many = known_run("few", count=24), known_run("many", count=120)
+    comparison = compare([few, many])
+    assert _row(comparison, "ttft.p99").values[0] is None
+    assert _row(comparison, "ttft.p99").values[1] is not None
+    assert _row(comparison, "ttft.p50").values[0] is not None
+    assert _ratio(comparison, "ttft.p99").too_little
+
+
 def test_chunks_of_one_token_are_told_as_tokens_alone(capsys: pytest.CaptureFixture[str]) -> None:
     shown = {"dtype": "bfloat16"}
     runs = [_chunked(known_run(name, count=30, config=shown), 1.0) for name in "ab"]
@@ -251,3 +260,12 @@ def test_a_limit_that_eight_times_as_many_miss_is_not_kept_the_same(
     share, rate = QUANTITIES["goodput_share.run"], QUANTITIES["output_throughput.run"]
     assert verdict(Finding(share, 0.998, 0.984, estimate)) == said
     assert verdict(Finding(rate, 100.0, 98.6, estimate)) == ("same" if low > 0.98 else "worse")
+
+
+def test_a_whole_runs_share_of_a_peak_is_no_better_for_being_higher() -> None:
+    """It moves with throughput, which has the interval, or with work that a schedule adds."""
+    higher = Estimate(1.1, 1.1, 1.1)
+    for name, said in (("mfu.run", None), ("mbu.run", None), ("mbu.decode", "better")):
+        assert verdict(Finding(QUANTITIES[name], 0.5, 0.55, higher)) == said
+    same = Estimate(1.01, 1.01, 1.01)
+    assert verdict(Finding(QUANTITIES["mbu.run"], 0.5, 0.505, same)) == "same"

@@ -60,6 +60,7 @@ def test_the_turning_point_is_measured_predicted_and_explained() -> None:
     assert seen.floor.batch == pytest.approx((80 - 20 * WINS) / (WINS - 1), rel=1e-6)
     assert "at batch 2\u202f980, where keys and values are nearly all that is read" in seen.why
     assert seen.sentence.startswith("awq wins against unquantised up to batch 8.7")
+    assert seen.steady
     assert "moves 0.26 times the bytes" in seen.why
     assert "at batch 8.7, where its operations take longer than its bytes" in seen.why
     assert "on a prompt it computes them 0.20 times as fast" in seen.why
@@ -94,6 +95,7 @@ def test_passes_that_differ_decide_nothing() -> None:
     busy = replace(steady, passes=(*steady.passes, slower))
     found = frontier_steps(busy, BITS)
     assert found.turning_points[0].sentence.endswith("differ by up to 50 %: do not rely on it.")
+    assert not found.turning_points[0].steady
     assert "rely" not in frontier_steps(steady, BITS).turning_points[0].sentence
     assert set(batch_1(busy)) == {"none"}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +59,19 @@ def test_steps_say_what_they_computed_in_microseconds(served: StoredRun) -> None
         ("decode 1", 2_000_000.0, 1_000_000.0),
     ]
     counted = of(list(trace_events(served)), ph="C", name="requests")
-    assert [one["args"] for one in counted] == [
-        {"running": 1, "waiting": 2},
-        {"running": 2, "waiting": 1},
-        {"running": 1, "waiting": 0},
+    assert [(one["ts"], one["args"]) for one in counted] == [
+        (500_000.0, {"running": 1, "waiting": 2}),
+        (1_000_000.0, {"running": 2, "waiting": 1}),
+        (2_000_000.0, {"running": 1, "waiting": 0}),
+        (3_000_000.0, {"running": 0, "waiting": 0}),
     ]
+
+
+def test_counters_are_nothing_while_nothing_is_computed(served: StoredRun) -> None:
+    steps = served.steps.assign(start_s=[0.5, 1.5, 2.501], end_s=[1.0, 2.5, 3.0])
+    counted = of(list(trace_events(replace(served, steps=steps))), ph="C", name="requests")
+    times_us = [one["ts"] for one in counted if not any(one["args"].values())]
+    assert times_us == [1_000_000.0, 3_000_000.0]
 
 
 def test_a_request_is_nested_stages_that_end_in_the_order_they_must(served: StoredRun) -> None:

@@ -28,6 +28,26 @@ def test_three_runs_by_hand() -> None:
     assert (found.low, found.high) == pytest.approx((0.13 - 0.08957, 0.13 + 0.08957), abs=1e-5)
 
 
+def _few(run: RunOnDisk) -> RunOnDisk:
+    """The run as if it had served 12 requests."""
+    counters = run.result.counters.model_copy(update={"requests_ok": 12})
+    metrics = {
+        name: one.model_copy(update={"stats": {**one.stats, "count": 12.0}})
+        for name, one in run.result.metrics.items()
+    }
+    update = {"counters": counters, "metrics": metrics}
+    return replace(run, result=run.result.model_copy(update=update))
+
+
+def test_a_percentile_that_the_runs_withhold_is_not_pooled() -> None:
+    repeats = metric_runs("a", "ttft__p99", (0.10, 0.12, 0.17))
+    few = pool(replace(repeats, runs=tuple(map(_few, repeats.runs))))
+    names = {one.name for one in few.quantities}
+    assert {"ttft.p50", "ttft.mean"} <= names
+    assert not any(name.endswith(".p99") for name in names)
+    assert [run.values["ttft.p99"] for run in few.runs] == [None] * 3
+
+
 def test_an_interval_ends_where_no_mean_can_be() -> None:
     """Two runs reach 8.98 standard deviations: below 0 for a latency, over 1 for a share."""
     ttft = _of(pool(metric_runs("a", "ttft__p99", (0.1, 0.2))), "ttft.p99")

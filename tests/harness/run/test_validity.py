@@ -220,6 +220,14 @@ def test_to_show_a_p99_and_to_compare_it_take_different_numbers(served: int, det
     assert check.detail == f"{served} served requests are {detail}"
 
 
+def test_where_nobody_was_served_or_one_was_the_tail_says_so() -> None:
+    none = _check(_assess([], []), "tail")
+
+    assert (none.ok, none.detail, none.advice) == (True, "no request was served: no tail", "")
+    one = _check(_assess(*serve_in_turn(1)), "tail")
+    assert one.detail == "1 served request is too few for a p99, which needs 100"
+
+
 def test_no_steady_window_is_said_and_not_fatal() -> None:
     unsteady = Window(start_s=0.0, end_s=9.6, method="the whole run, since why", steady=False)
     validity = _assess(*serve_in_turn(120), window=unsteady)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from llmbench.harness.metrics.base import Interval
 from llmbench.harness.metrics.output_throughput import OutputThroughput
-from llmbench.harness.run.record import RequestRecord
+from llmbench.harness.run.record import RequestRecord, RequestStatus
+from llmbench.harness.run.replies import replies_only
 from llmbench.harness.run.validity import check_steady
 from llmbench.harness.run.window import binned_tokens, piled_up, steady_window
 
@@ -56,6 +57,17 @@ def test_everything_due_at_once_has_no_steady_state() -> None:
     assert not window.steady
     assert (window.start_s, window.end_s) == (0.0, 2.0)
     assert window.method == "the whole run, since every request was due at the start"
+
+
+def test_where_nobody_was_served_the_load_is_not_blamed() -> None:
+    """Requests that came one by one, of which each failed."""
+    failed = [
+        make_request((), index=at, due_s=float(at), status=RequestStatus.FAILED) for at in range(12)
+    ]
+    replies = replies_only(failed, {})
+
+    assert replies.window.method == "the whole run, since no request was served"
+    assert replies.duration_s == replies.window.end_s == 11.0
 
 
 def test_a_short_run_says_so() -> None:

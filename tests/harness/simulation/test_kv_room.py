@@ -107,7 +107,8 @@ def test_a_step_without_room_is_refused_with_the_numbers() -> None:
     with pytest.raises(ConfigError) as raised:
         simulated("paged", Machine("a100", devices=2), model="llama-3.1-70b")
     assert str(raised.value) == (
-        "tensor_parallel: 2 is not allowed; expected 4 or more devices, or fewer bits a "
-        "weight (--quant): of each a100's 85.9 GB, 70.6 GB for weights, 0.5 GB for graphs, 16.0 GB for a step of 131072 tokens leave "
-        "nothing; or lower --max-num-batched-tokens or --max-model-len"
+        "tensor_parallel: 2 is not allowed; expected 4 or more devices, or fewer bits a weight "
+        "(--quant): of each a100's 85.9 GB, 70.6 GB for weights, 0.5 GB for graphs, 16.0 GB for a "
+        "step of 131072 tokens leave nothing; or lower --max-num-batched-tokens or "
+        "--max-model-len"
     )

@@ -29,6 +29,23 @@ def test_a_log_axis_shows_points_lines_and_zones_whole(y: tuple[float, ...]) -> 
     assert "1" in axis["ticktext"]
 
 
+@pytest.mark.parametrize(("high", "step"), [(100.0, 25), (None, None)])
+def test_a_share_of_all_has_quarters_and_one_of_a_few_percent_ticks_of_its_own(
+    high: float | None, step: int | None
+) -> None:
+    line = Series("waste", "latency", "line", (1.0, 2.0), (4.8, 5.1))
+    panel = Panel(Axis("KV waste", "%", high=high), (line,))
+    axis = figure(Chart("one", "One", "Read.", Axis("Run"), (panel,)))["layout"]["yaxis"]
+    assert axis.get("dtick") == step
+
+
+def test_what_has_no_point_is_not_in_the_legend() -> None:
+    line = Series("TTFT", "latency", "line", (), ())
+    apart = Series("disturbed, in no test", "effect_unsure", "point", (1.0,), (2.0,))
+    chart = Chart("one", "One", "Read.", Axis("Run"), (Panel(Axis("TTFT", "ms"), (line, apart)),))
+    assert [key.name for key in keys(chart)] == ["disturbed, in no test"]
+
+
 def test_a_zone_is_shaded_behind_its_panel_and_named_in_the_legend() -> None:
     drawn = figure(_ratios(0.9, 1.1))["layout"]["shapes"]
     (zone,) = (one for one in drawn if one["type"] == "rect")

@@ -12,7 +12,20 @@ def test_names_are_escaped_where_plotly_reads_markup() -> None:
     points = Series("<b>x</b>", "latency", "point", (1.0,), (2.0,), labels=("<a href='x'>",))
     (trace,) = figure(one_panel(points))["data"]
     assert trace["name"] == "&lt;b&gt;x&lt;/b&gt;"
-    assert trace["text"] == ["&lt;a href=&#x27;x&#x27;&gt;"]
+    assert trace["text"] == ["&lt;a href='x'&gt;"]
+
+
+def test_quotes_stay_quotes_for_plotly_knows_no_entity_of_them() -> None:
+    points = Series("a \"co\" & 'b'", "latency", "point", (1.0,), (2.0,))
+    (trace,) = figure(one_panel(points))["data"]
+    assert trace["name"] == "a \"co\" &amp; 'b'"
+
+
+def test_a_point_is_opaque_ringed_by_the_ground_and_whole_on_an_axis() -> None:
+    (trace,) = figure(one_panel(Series("x", "latency", "point", (0.0,), (2.0,))))["data"]
+    assert trace["marker"].get("opacity", 1) == 1
+    assert trace["marker"]["line"]["color"] == "var(--ground)"
+    assert trace["cliponaxis"] is False
 
 
 def test_areas_of_a_panel_stack_and_one_alone_is_filled() -> None:

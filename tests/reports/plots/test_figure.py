@@ -59,6 +59,30 @@ def test_comparisons_draw_too() -> None:
     assert all(draw(chart).axes[0].has_data() for chart in charts)
 
 
+def test_panels_share_a_legend_that_lies_over_nothing() -> None:
+    lines = tuple(
+        Series(f"run-{at}", run_role(at), "line", (1.0, 2.0), (1.0, 2.0)) for at in range(7)
+    )
+    panels = (Panel(Axis("TTFT", "ms"), lines), Panel(Axis("TPOT", "ms"), lines))
+    figure = draw(Chart("two", "Two", "Read.", Axis("Rate"), panels))
+    figure.canvas.draw()
+    assert not any(axes.get_legend() for axes in figure.axes)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [one.name for one in lines]
+    box = legend.get_window_extent()
+    others = [*figure.texts, *figure.axes]
+    assert not any(box.overlaps(one.get_tightbbox()) for one in others)
+
+
+def test_an_axis_writes_its_numbers_with_one_number_of_decimals() -> None:
+    line = Series("a", run_role(0), "line", (0.0, 1.0), (0.0, 1.2))
+    (axes,) = draw(Chart("one", "One", "Read.", Axis("Rate"), (Panel(Axis("x"), (line,)),))).axes
+    axes.yaxis.get_major_formatter().set_axis(axes.yaxis)
+    assert axes.yaxis.get_major_formatter().format_ticks([0.8, 1.0, 1.2]) == ["0.8", "1.0", "1.2"]
+    many = axes.yaxis.get_major_formatter().format_ticks([0.0, 500.0, 1000.0])
+    assert many == ["0", "500", "1\u202f000"]
+
+
 def test_nothing_to_draw_writes_nothing(tmp_path: Path) -> None:
     assert save_charts(run_report(without_requests()).charts, tmp_path) == []
 
