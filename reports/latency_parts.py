@@ -97,7 +97,7 @@ def _difference(what: str, rows: Sequence[tuple[str, Parts]], undecided: Collect
             continue
         moved = max(PARTS, key=lambda part: abs(after[part.id] - before[part.id]))
         change_s = after[moved.id] - before[moved.id]
-        if abs(change_s) < _ROUNDING_S:
+        if abs(change_s) < ROUNDING_S:
             alike.append(name)
             continue
         more = "more" if change_s > 0 else "less"

@@ -13,8 +13,10 @@ import argparse
 import math
 
 import numpy as np
-from llmbench.harness.stats.bootstrap import Sample, Statistic, compare_samples
+from llmbench.harness.stats.bootstrap import Statistic, compare_samples
 from numpy.typing import NDArray
+
+from ..harness.stats.samples import one_each
 
 RESAMPLES = 400
 
@@ -35,7 +37,7 @@ def missed(count: int, busy: float, block: int | None, trials: int) -> float:
     rng = np.random.default_rng(0)
     misses = 0
     for seed in range(trials):
-        one, other = (Sample.one_each(latencies(count, busy, rng)) for _ in range(2))
+        one, other = (one_each(latencies(count, busy, rng)) for _ in range(2))
         estimate = compare_samples(
             one, other, Statistic(), paired=False, resamples=RESAMPLES, seed=seed, block=block
         )
