@@ -58,7 +58,7 @@ def check_client(requests: Sequence[RequestRecord], client: ClientLoad) -> Check
     if not ok and client.cpu_share > BUSY_SHARE:
         detail += f"; more --processes than {client.processes} would raise its limit"
     elif not ok:
-        detail += ", so others had the processors: measure again when nobody else computes"
+        detail += ", so it was kept waiting: leave it a core, or measure when nobody else computes"
     return Check(id="client_overload", ok=ok, fatal=True, value=lag_s, limit=limit_s, detail=detail)
 
 

@@ -10,7 +10,7 @@ from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.run.watch import Silent
 from llmbench.harness.simulation.simulate import prepare_simulation, simulate
 from llmbench.harness.simulation.simulated_machine import Machine
-from llmbench.harness.storage.store import load_run, write_run
+from llmbench.harness.storage.store import write_run
 
 
 def test_a_replay_finds_what_the_run_found(tmp_path: Path) -> None:
@@ -30,11 +30,3 @@ def test_a_replay_finds_what_the_run_found(tmp_path: Path) -> None:
     found = simulate(prepare_simulation(again, Machine("h100")), Silent()).result
     assert found.counters.prefix_hit_tokens == hits
     assert found.workload.adjustments == ()
-
-
-def test_a_table_of_before_comes_back_without_knowing(tmp_path: Path) -> None:
-    settings = RunConfig("llama-3.1-8b", engine_config("vllm-v1"), LoadConfig(num_requests=3))
-    first = simulate(prepare_simulation(settings, Machine("h100")), Silent())
-    requests = first.requests.drop(columns="prefix_blocks")
-    stored = write_run(tmp_path / "before", first.result, requests, first.steps, {})
-    assert list(load_run(stored).requests["prefix_blocks"]) == [None] * 3

@@ -101,7 +101,7 @@ def test_it_is_a_run_like_any_other_less_what_is_inside(
     processor = stored.result.environment["cpu"]["model"]
     assert (
         f"bundled · other · batching, admission, KV cache and weights: the library's own · "
-        f"{result.config['dtype']} on {processor}\n" in reports["report.md"]
+        f"{result.config['dtype']} on {processor} · quick, 8 at a time, " in reports["report.md"]
     )
     assert "None" not in reports["report.md"]
     comparison = compare(runs, allow_invalid=True)
@@ -118,7 +118,7 @@ def test_on_a_gpu_the_report_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     environment = {**found.result.environment, "gpus": gpus}
     result = found.result.model_copy(update={"config": config, "environment": environment})
     report = run_reports("other", result, found.requests, found.steps)["report.md"]
-    assert f"· {config['dtype']} on NVIDIA H200\n" in report
+    assert f"· {config['dtype']} on NVIDIA H200 · quick, " in report
 
 
 def test_a_device_without_memory_is_no_interruption(monkeypatch: pytest.MonkeyPatch) -> None:

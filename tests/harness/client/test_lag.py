@@ -100,4 +100,4 @@ def test_more_processes_are_advised_to_a_client_that_is_busy_itself(
     found = check_client([reply(0.1, 0.02, 10)], client)
     assert not found.ok
     assert ("more --processes than 1" in found.detail) == advised
-    assert ("others had the processors" in found.detail) != advised
+    assert ("it was kept waiting" in found.detail) != advised

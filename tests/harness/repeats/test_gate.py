@@ -144,7 +144,7 @@ def test_a_repeat_that_is_not_valid_stops_the_gate() -> None:
 
 def test_what_cannot_be_judged_is_refused() -> None:
     runs = _counted("a", (5, 5))
-    with pytest.raises(ConfigError, match="at least one rule"):
+    with pytest.raises(ConfigError, match="at least one --max-regression"):
         gate_repeats(runs, runs, [])
     simulated = Repeats(
         runs.directory,
