@@ -52,9 +52,32 @@ def test_a_step_arrives_as_it_was_told(told: Told) -> None:
     assert all(end is None or isinstance(end, FinishReason) for end in ends)
 
 
-def test_a_request_arrives_as_it_was_sent() -> None:
-    request = Request("r", (1, 2, 3), SamplingParams(max_tokens=4, seed=7), 1.5)
-    assert unpacked(packed(Submit([request]))) == Submit([request])
+SAMPLINGS = st.builds(
+    SamplingParams,
+    max_tokens=st.integers(1, 99),
+    temperature=st.just(0.0) | st.floats(0.01, 2.0),
+    top_p=st.floats(0.1, 1.0),
+    n=st.integers(1, 4),
+    seed=st.integers(0, 2**63),
+    logprobs=st.none() | st.integers(0, 5),
+    ignore_eos=st.booleans(),
+    stop_token_ids=st.lists(st.integers(0, 99), max_size=2).map(tuple),
+    stop=st.lists(st.text(min_size=1, max_size=3), max_size=2).map(tuple),
+)
+REQUESTS = st.builds(
+    Request,
+    NAMES,
+    st.lists(st.integers(0, 2**31), min_size=1, max_size=5).map(tuple),
+    SAMPLINGS,
+    TIMES,
+    st.integers(-9, 9),
+    st.none() | NAMES,
+)
+
+
+@given(st.lists(REQUESTS, max_size=3))
+def test_requests_arrive_as_they_were_sent(requests: list[Request]) -> None:
+    assert unpacked(packed(Submit(requests))) == Submit(requests)
 
 
 def test_tokens_take_fewer_bytes_than_pickled() -> None:
