@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..storage.json_text import read_json
 from ..storage.store import StoreError
 from ..storage.whole_file import write_whole, writing
 
@@ -19,7 +20,7 @@ def read(
     """What `write` wrote there, parsed; None where there is no file. again: what is done again
     without it, as a verb. Raises StoreError for a file that is not whole or of another version."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path.read_text(encoding="utf-8"))
         if data["schema_version"] != version:
             raise ValueError(f"schema_version {data['schema_version']!r}")
         return parse(data)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...engines.errors import ConfigError
 from ..errors import StoreError, unreadable
+from ..storage.json_text import read_json
 from ..storage.whole_file import writing
 from .base import Started, Variant
 
@@ -73,7 +74,7 @@ class Record:
 
     def _turn(self, number: int, line: str) -> Turn:
         try:
-            data = json.loads(line)
+            data = read_json(line)
             conditions = {name: data.get(name) for name in _as_stored(self.conditions)}
             turn = Turn(
                 Variant(**data["variant"]),
@@ -108,7 +109,7 @@ def _as_stored(conditions: Conditions) -> dict[str, object]:
 
 def _is_json(text: bytes) -> bool:
     try:
-        json.loads(text)
+        read_json(text)
     except ValueError:
         return False
     return True

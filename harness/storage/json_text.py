@@ -19,6 +19,15 @@ def json_text(
     return json.dumps(_finite(data), indent=indent, allow_nan=False, default=default)
 
 
+def read_json(text: str | bytes) -> Any:
+    """What it says. Raises ValueError for what is no JSON and for what only looks like it: NaN and
+    infinities, numbers beyond what a float holds, and brackets too deep for Python."""
+    try:
+        return json.loads(text, parse_constant=_refuse, parse_float=_number)
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
+
+
 def as_json(data: Any) -> Any:
     """What a reader of `data` as JSON has: lists for tuples, and text for what JSON has no form
     for. To be compared: numbers that are not finite stay."""
@@ -47,3 +56,12 @@ def _finite(data: Any) -> Any:
     if isinstance(data, list | tuple):
         return [_finite(value) for value in data]
     return data
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse(text)
+
+
+def _refuse(text: str) -> float:
+    raise ValueError(f"{text} is no number")

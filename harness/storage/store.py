@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from ..tables.requests import REQUEST_COLUMNS
 from ..tables.steps import STEP_COLUMNS
 from .directories import check_directory
 from .drafts import draft, is_draft, remove_abandoned, turn_in
-from .json_text import not_finite
+from .json_text import not_finite, read_json
 from .placing import numbered_places, put_beside, put_in_place
 from .whole_file import check_utf8, nearest_existing, text_file, write_whole, writing
 
@@ -212,14 +211,12 @@ def repeat_directories(path: Path) -> tuple[Path, ...]:
 def read_result(path: Path) -> Result:
     """Read one `result.json`. Raises StoreError naming the field that is wrong."""
     try:
-        data = json.loads(
-            path.read_text(encoding="utf-8"), parse_constant=_no_number, parse_float=_finite
-        )
+        data = read_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StoreError("run", path, "does not exist; expected a run's result file") from None
     except OSError as error:
         raise StoreError("run", path, f"cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise StoreError("run", path, f"is not JSON: {error}") from error
     version = data.get("schema_version") if isinstance(data, dict) else None
     if version != SCHEMA_VERSION:
@@ -235,17 +232,6 @@ def read_result(path: Path) -> Result:
         field = ".".join(str(part) for part in first["loc"])
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise StoreError("run", path, f"{field}: {first['msg']}{more}") from error
-
-
-def _no_number(name: str) -> float:
-    """NaN and infinities, which Python reads and nothing here can show."""
-    raise ValueError(f"{name} is no number")
-
-
-def _finite(text: str) -> float:
-    """A number; not one beyond what a float holds, which Python reads as an infinity."""
-    number = float(text)
-    return number if math.isfinite(number) else _no_number(text)
 
 
 def _text_of(directory: Path, result: Result) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from llmbench.harness.storage.json_text import json_text, not_finite
+from llmbench.harness.storage.json_text import json_text, not_finite, read_json
 
 ROOT = Path(__file__).resolve().parents[3]
 ROOMS = ("engines/cost", "harness", "reports", "workloads")
@@ -85,3 +85,20 @@ def test_the_text_is_ascii_whatever_a_terminal_can_show() -> None:
     with pytest.raises(TypeError):
         json_text({"path": Path("x")})
     assert json_text(Path("x"), default=str) == '"x"'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[NaN]", "NaN is no number"),
+        ('{"a": -Infinity}', "-Infinity is no number"),
+        ("1e999", "1e999 is no number"),
+        ("[" * 100_000, "is nested too deeply"),
+        ("{", "Expecting property name"),
+    ],
+    ids=["nan", "infinity", "beyond a float", "nested", "cut short"],
+)
+def test_what_only_looks_like_json_is_refused(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        read_json(text)
+    assert read_json(b'{"a": [1, 2.5, null]}') == {"a": [1, 2.5, None]}
