@@ -203,7 +203,8 @@ class KVUsage:
 
 @dataclass(frozen=True, slots=True)
 class PhaseTimes:
-    """Where a step's time went, in seconds; the parts sum to the step's duration.
+    """Where a step's time went, in seconds; of a whole step the parts sum to its duration. An
+    executor's own have neither schedule_s nor host_s, but where they are a cost model's.
 
     schedule_s: choosing the step. prepare_s: its KV layout and input tensors.
     attention_s: attention over the KV cache, its write included; of our own decoder the norms of q
@@ -230,7 +231,7 @@ class PhaseTimes:
 
     @property
     def total_s(self) -> float:
-        """The step's duration."""
+        """The sum of all parts."""
         return sum(
             (
                 self.schedule_s,

@@ -204,7 +204,7 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
         if not isinstance(settings.get(name), str | None):
             raise _wrong(f"settings.{name}", settings[name], "a text or null")
     for name in ("force_kernels", "run_ids"):
-        texts = settings.get(name) or []
+        texts = settings.get(name, [])
         if not isinstance(texts, list) or not all(isinstance(one, str) for one in texts):
             raise _wrong(f"settings.{name}", texts, "a list of texts")
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ConfigError, ModelError, unknown_name
+from ..quantization.checkpoints.settings import SETTINGS_FILES
 from . import smollm2
 from .bundled import model_directory
 from .hub import HUB_ID, fetching
@@ -18,10 +19,7 @@ BUNDLED = "bundled"
 DUMMY_REVISION = "random weights"
 DUMMY_CAVEAT = "its weights are random: how fast it runs means something, what it says nothing"
 _HUB_FILES = (
-    "config.json",
-    "hf_quant_config.json",
-    "quantize_config.json",
-    "quant_config.json",
+    *SETTINGS_FILES,
     "generation_config.json",
     "model*.safetensors",
     "gptq_model*.safetensors",

@@ -70,11 +70,11 @@ def serve(
     own_cores: Annotated[
         bool,
         typer.Option(
-            help="Keep the engine to as many cores as --threads says, and all else off them, where "
-            "that leaves a core.",
+            help="Keep the engine to as many cores as --threads says, the server to the others, "
+            "so that steps of a small model are as fast as in process.",
             rich_help_panel="Server",
         ),
-    ] = True,
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")] = False,
 ) -> None:
     """Put an engine behind the OpenAI protocol: completions and chat, streaming, /metrics.

@@ -25,6 +25,7 @@ from ...engines.api import Request
 from ...engines.clock import WallClock
 from ..config import RunConfig
 from . import wire
+from .cores import keep_to
 from .engine_loop import Abort, Command, EngineLoop, Submit
 from .load_engine import Loaded, Report, load_engine
 from .worker import EngineLostError, OnFailure, Receive
@@ -151,12 +152,15 @@ def _serve(run: RunConfig, origin_s: float, own_cores: bool, parent: Connection)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     inbox: SimpleQueue[Command] = SimpleQueue()
-    threading.Thread(target=_listen, args=(parent, inbox), daemon=True).start()
+    listener = threading.Thread(target=_listen, args=(parent, inbox), daemon=True)
+    listener.start()
     try:
         clock = WallClock(origin_s)
         engine, loaded = load_engine(
             run, clock, lambda text: wire.put(parent, _Said(text)), own_cores=own_cores
         )
+        if loaded.cores is not None and listener.native_id is not None:
+            keep_to(loaded.cores.rest, listener.native_id)
         # What was loaded stays; a collection that looked through it would hold up a step.
         gc.collect()
         gc.freeze()

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...engines.api import Request
+from ...engines.errors import ConfigError
 from ..config import RunConfig
-from .cores import Cores, keep_to, part, usable_cores
+from .cores import Cores, keep_to, part, physical_core, usable_cores
 
 if TYPE_CHECKING:
     from ...engines.api import Engine
@@ -37,7 +38,7 @@ def load_engine(
     run: RunConfig, clock: Clock, report: Report, *, own_cores: bool = False
 ) -> tuple[Engine, Loaded]:
     """report: told of each stage. own_cores: keep this thread, and those that compute for it, to
-    cores of their own, where the model is on a CPU and its threads leave some over.
+    cores of their own.
 
     Raises ConfigError, ModelError, KernelError or OutOfMemory.
     """
@@ -47,9 +48,12 @@ def load_engine(
 
     files = files_of(run.model, run.engine, report)
     settings = resolve(run.engine, files)
+    set_threads(run)
     cores = None
-    if own_cores and settings.device == "cpu":
-        cores = part(usable_cores(), run.threads)
+    if own_cores and settings.device != "cpu":
+        raise ConfigError("own_cores", True, f"unset: the model is on {settings.device}")
+    if own_cores:
+        cores = part(usable_cores(), run.threads, physical_core)
     if cores is not None:
         keep_to(cores.engine)
     if run.verify_kernels:
@@ -58,7 +62,6 @@ def load_engine(
 
         described = describe_model(files.directory, settings.model_impl).config
         verify_kernels(settings, files, described, report)
-    set_threads(run)
     report(f"loading {files.name} ({run.label}, {settings.dtype})")
     model = load_model(files, settings, report)
     engine = build_engine(model, settings, clock, tokenizer_of(files, settings).decode)

@@ -24,7 +24,7 @@ from ..machine.port import bind, check_port, listen
 from ..run.chat_template import has_chat_template, load_chat_template
 from ..run.experiment import tokenizer_of
 from .app import create_app
-from .cores import counted, keep_to
+from .cores import check_own_cores, counted, keep_to
 from .engine_process import start_engine
 from .lives import Lives, Observer
 from .load_engine import Loaded, Report
@@ -43,7 +43,7 @@ _FLUSH_S = 0.5
 @dataclass(frozen=True)
 class ServeConfig:
     """port: 0 for any that is free. grace_s: seconds that replies have to end after a signal.
-    own_cores: for the engine, where its threads leave some to the server."""
+    own_cores: the engine has as many to itself as it has threads, and the server the others."""
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -51,7 +51,7 @@ class ServeConfig:
     grace_s: float = 10.0
     request_log: Path | None = None
     served_model_name: str | None = None
-    own_cores: bool = True
+    own_cores: bool = False
 
     def __post_init__(self) -> None:
         check_port(self.port)
@@ -68,6 +68,8 @@ def serve(run: RunConfig, config: ServeConfig, report: Report, ready: Report, wa
     Raises ConfigError for what cannot work, the port included, before any weight is read, and what
     the engine raised if that ended it.
     """
+    if config.own_cores:
+        check_own_cores(run.threads)
     with bind(config.host, config.port) as listener:
         service, loaded = start_service(run, config, report, warn)
         try:

@@ -6,9 +6,9 @@
 The same requests at the same times, in process and from a client over HTTP, by turns, and between
 the two what the server's own log says of the latter: from there to the client is the client's to
 answer for, and what in process lacks of it is what a server costs. An engine of as many threads as
-there are cores shares them with the server's event loop and the client; with a thread less, `serve`
-gives it cores of its own, and the client is kept off them as well (as by `taskset`). The bar is the
-client's own error at that load, p99, as `llmbench calibrate-client` left it.
+there are cores shares them with the server's event loop and the client; with a thread less, `serve
+--own-cores` parts them, and the client is kept off the engine's as well (by `taskset`). The bar is
+the client's own error at that load, p99, as `llmbench calibrate-client` left it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from statistics import mean, median
 from typing import Any
 
 from llmbench.harness.cli.exits import Exit
-from llmbench.harness.serve.cores import part, usable_cores
+from llmbench.harness.serve.cores import part, physical_core, usable_cores
 
 LLMBENCH = (sys.executable, "-c", "from llmbench.harness.cli import main; main()")
 # Where a result keeps each number, and whose error bounds it.
@@ -98,9 +98,11 @@ def main() -> None:
         *("--request-rate", str(asked.request_rate), "--warmup-requests", "4"),
     ]
     rounds: list[Round] = []
-    parted = part(usable_cores(), asked.threads)
+    parted = part(usable_cores(), asked.threads, physical_core)
     clients = frozenset(parted.rest) if parted else frozenset[int]()
-    with tempfile.TemporaryDirectory() as directory, served(engine, Path(directory, "log")) as url:
+    parting = ["--own-cores"] if parted else []
+    serving = [*engine, *parting]
+    with tempfile.TemporaryDirectory() as directory, served(serving, Path(directory, "log")) as url:
         for number in range(asked.rounds):
             seeded = [*load, "--seed", str(number)]
             inside = run(

@@ -198,6 +198,7 @@ def test_a_file_comes_back_as_it_was(tmp_path: Path) -> None:
         (lambda data: data["settings"].update(dtype="x"), "settings.dtype: 'x' .* bfloat16"),
         (lambda data: data["settings"].update(group_size="x"), "settings.group_size: 'x' is not"),
         (lambda data: data["settings"].update(force_kernels=[3]), "settings.force_kernels"),
+        (lambda data: data["settings"].update(run_ids=None), "settings.run_ids"),
         (lambda data: data["settings"].update(device=3), "settings.device: 3 is not allowed"),
         (lambda data: data.update(settings=[]), "a whole file"),
         (lambda data: data["errors"]["all"].update(steps="x"), "errors.all.steps: 'x' is not"),
