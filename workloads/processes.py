@@ -1,4 +1,5 @@
-"""Processes with one rate: one small function each, from a seeded generator to seconds.
+"""Processes that bring as many requests as are asked for: a small function each, from a seeded
+generator to seconds.
 
 A process makes its first request due at 0 and draws the gaps after it. Nothing is rescaled to end
 at a chosen time: the last arrival of a Poisson process is as random as the others, and forcing it
@@ -12,24 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .modulated import clock_until, steady
-from .ramps import ramp_times_s
 from .spec import (
     AtOnce,
     Constant,
-    ExponentialRamp,
     Gamma,
-    LinearRamp,
     Modulated,
     OnOff,
     Poisson,
-    StageArrivals,
 )
 
 Seconds = NDArray[np.float64]
+# They end with the requests; a ramp ends by itself.
+Endless = AtOnce | Constant | Poisson | Gamma | OnOff | Modulated
 
 
-def from_zero(arrivals: StageArrivals, num_requests: int, rng: np.random.Generator) -> Seconds:
-    """The processes that bring as many as are asked for: the first request at 0."""
+def from_zero(arrivals: Endless, num_requests: int, rng: np.random.Generator) -> Seconds:
+    """The first request at 0."""
     match arrivals:
         case AtOnce():
             return np.zeros(num_requests)
@@ -45,8 +44,6 @@ def from_zero(arrivals: StageArrivals, num_requests: int, rng: np.random.Generat
             clock_rng, gap_rng = rng.spawn(2)
             times_s = from_zero(steady(arrivals), num_requests, gap_rng)
             return clock_until(arrivals, float(times_s[-1]), clock_rng).due(times_s)
-        case LinearRamp() | ExponentialRamp():
-            return ramp_times_s(arrivals, num_requests, rng)
 
 
 def constant(num_requests: int, rate_per_s: float) -> Seconds:
