@@ -158,7 +158,9 @@ def _key_figures(ablation: Ablation) -> tuple[KeyFigure, ...]:
 def _nothing_held(ablation: Ablation, change: str) -> KeyFigure:
     """That there is no effect, where every interval is narrow around none, or where a simulation
     gave the same numbers to the last; else that nothing was decided, and of what least."""
-    responses = {one.name: one for one in ablation.responses if one.id not in COUNTED}
+    responses = {
+        one.name: one for one in ablation.responses if one.id not in COUNTED and not one.too_few
+    }
     if ablation.simulated and _unmoved(ablation, change):
         return KeyFigure(change, "none", "", "every simulated step is the same")
     judged = [

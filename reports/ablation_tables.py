@@ -170,7 +170,7 @@ def cells_table(ablation: Ablation) -> Table:
     """What every measured cell came to."""
     cells = ablation.measured
     scales = {
-        one.name: scale_of(one.unit, [cell.values.get(one.name) for cell in cells])
+        one.name: scale_of(one.unit, [_shown(cell, one) for cell in cells])
         for one in ablation.responses
     }
     heads = [
@@ -180,12 +180,16 @@ def cells_table(ablation: Ablation) -> Table:
     rows = [
         (
             _name(cell),
-            *(scales[one.name].number(cell.values.get(one.name)) for one in ablation.responses),
+            *(scales[one.name].number(_shown(cell, one)) for one in ablation.responses),
         )
         for cell in cells
     ]
     note = f"Means of {ablation.repeats} repeats." if ablation.repeats > 1 else ""
     return table("cells", "Every cell", ("Cell", *heads), rows, note=note)
+
+
+def _shown(cell: AblationCell, response: AblationResponse) -> float | None:
+    return None if response.too_few else cell.values.get(response.name)
 
 
 def mechanisms_table(ablation: Ablation) -> Table:

@@ -91,7 +91,6 @@ class Outcome:
     stopped: str
     idle_share: float
     failure: str = ""
-    interrupted: bool = False
     dropped: tuple[Dropped, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     questions: tuple[Question, ...] = ()
@@ -101,6 +100,10 @@ class Outcome:
     @property
     def partial(self) -> bool:
         return not self.stopped
+
+    @property
+    def interrupted(self) -> bool:
+        return self.cut_short == INTERRUPTED
 
 
 def compare(
@@ -163,7 +166,6 @@ def compare(
         stopped=stopped,
         idle_share=trials.idle_share,
         failure=failure,
-        interrupted=cut_short == INTERRUPTED,
         dropped=tuple(trials.dropped),
         left_out=trials.left_out,
         questions=tuple(questions),

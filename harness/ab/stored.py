@@ -32,7 +32,6 @@ def as_json(outcome: Outcome, asked: Asked) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "status": "partial" if outcome.partial else "complete",
         "failure": outcome.failure,
-        "interrupted": outcome.interrupted,
         "cut_short": outcome.cut_short,
         "asked": asdict(asked),
         "labels": outcome.labels,
@@ -116,7 +115,6 @@ def _read_outcome(told: Mapping[str, Any]) -> Outcome:
         stopped=str(told["stopped"]),
         idle_share=float(told["idle_share"]),
         failure=str(told["failure"]),
-        interrupted=bool(told["interrupted"]),
         dropped=tuple(Dropped(int(one["quad"]), str(one["why"])) for one in told["dropped"]),
         left_out=tuple(
             LeftOut(_one_of(one["side"], SideName), int(one["pair"]), _read_trial(one["trial"]))
@@ -124,8 +122,7 @@ def _read_outcome(told: Mapping[str, Any]) -> Outcome:
         ),
         questions=tuple(map(_read_question, told["questions"])),
         error_rate=float(told["error_rate"]),
-        # What earlier versions wrote does not say.
-        cut_short=str(told.get("cut_short", "")),
+        cut_short=str(told["cut_short"]),
     )
 
 

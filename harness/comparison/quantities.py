@@ -82,6 +82,10 @@ class Quantity(Measure):
         samples = int(metric.stats.get("count", result.counters.requests_ok))
         return self.stat not in not_carried(samples)
 
+    def shown(self, result: Result) -> float | None:
+        """The number that the run's own report shows; None where it shows none."""
+        return self.finite(result) if self.is_carried(result) else None
+
 
 def finite_or_none(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else value

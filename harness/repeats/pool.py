@@ -53,7 +53,7 @@ def pool(repeats: Repeats) -> RepeatsTable:
 
 def pooled_quantity(quantity: Quantity, results: Sequence[Result]) -> PooledQuantity | None:
     """None where no run has it, or has the samples that its percentile takes."""
-    values = [value for one in results if (value := _shown(quantity, one)) is not None]
+    values = [value for one in results if (value := quantity.shown(one)) is not None]
     told = (quantity.id, quantity.stat, quantity.unit, quantity.better, len(values))
     if not values:
         return None
@@ -87,7 +87,7 @@ def _run(run: RunOnDisk) -> RepeatRun:
         result.workload.fingerprint,
         result.created_at,
         result.duration_s,
-        {name: _shown(QUANTITIES[name], result) for name in POOLED},
+        {name: QUANTITIES[name].shown(result) for name in POOLED},
         "; ".join(objections(run)[:1]),
     )
 
@@ -132,8 +132,3 @@ def _premise(first: Result) -> str:
         f"Simulated, not measured: step times are a cost model's of {found.devices} × "
         f"{found.hardware}. How wrong it may be: {found.error}."
     )
-
-
-def _shown(quantity: Quantity, result: Result) -> float | None:
-    """The number that the run's own report shows; None where it shows none."""
-    return quantity.finite(result) if quantity.is_carried(result) else None

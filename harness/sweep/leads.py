@@ -41,7 +41,7 @@ class _Point:
 
     def value(self, quantity: Quantity) -> float | None:
         """The median of its repeats: the best of all would be the luckiest."""
-        values = (quantity.finite(run.result) for run in self.runs)
+        values = (quantity.shown(run.result) for run in self.runs)
         known = [value for value in values if value is not None]
         return median(known) if known else None
 

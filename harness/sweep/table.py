@@ -113,7 +113,7 @@ def _cell(done: Done, shown: Sequence[str] = SHOWN) -> SweepCell:
         dict(done.cell.settings),
         done.cell.repeat,
         "" if result is None else result.label,
-        {name: None if result is None else QUANTITIES[name].finite(result) for name in shown},
+        {name: None if result is None else QUANTITIES[name].shown(result) for name in shown},
         done.failure,
         adjustments=() if result is None else result.workload.adjustments,
     )

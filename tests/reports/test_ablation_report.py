@@ -129,6 +129,32 @@ def test_a_tile_says_none_only_of_a_narrow_interval_around_it(
     assert (figure.value, figure.detail) == (value, detail)
 
 
+@pytest.mark.parametrize(
+    ("high", "value", "detail"),
+    [
+        (1.015, "none", "every interval is within 2 % of no effect"),
+        (1.05, "undecided", "least sure: TTFT mean 0 % [−1, +5]"),
+    ],
+)
+def test_a_percentile_of_too_few_requests_is_in_no_tile_and_no_cell(
+    high: float, value: str, detail: str
+) -> None:
+    """Known wrong here: "least sure: TTFT p99 3.49×" where the tables said n/a."""
+    made = ablation()
+    why = "a p99 takes 100 requests"
+    tail = AblationResponse("ttft", "p99", "s", "lower", "ratio", "12 are too few", why)
+    mean = replace(made.effects[0], value=1.0, low=0.99, high=high)
+    effects = (mean, replace(mean, response="ttft.p99", value=3.49, low=1.65, high=8.58))
+    cells = tuple(replace(one, values={**one.values, "ttft.p99": 0.4}) for one in made.cells)
+    told = replace(made, responses=(*made.responses, tail), effects=effects, cells=cells)
+    report = ablation_report(replace(told, sentences=()))
+    (figure,) = report.figures
+    assert (figure.value, figure.detail) == (value, detail)
+    assert [row[-1] for row in _texts(_table(report, "cells"))] == ["n/a"] * 3
+    alone = replace(told, effects=effects[1:], sentences=())
+    assert ablation_report(alone).figures[0].detail == "nothing has an interval"
+
+
 def test_a_tile_says_none_of_a_simulation_that_did_the_same() -> None:
     """Its rates have intervals, as wide as the load is uneven, and no step was another."""
     first = replace(ablation().effects[0], value=1.0, low=0.97, high=1.031)

@@ -18,12 +18,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TABLE = "requests.parquet"
-# Older tables do not say who waited for whom.
-TURNS = ("after", "think_s")
-# Nor which prompts began alike.
-BLOCKS = "prefix_blocks"
 _NUMBERS = ["t_due_s", "input_tokens", "output_tokens"]
-COLUMNS = ("index", "sample", *_NUMBERS)
+_OF_SHAPES = ("index", *_NUMBERS, "after", "think_s", "prefix_blocks")
+COLUMNS = ("sample", *_OF_SHAPES)
 
 
 def is_stored(path: Path) -> bool:
@@ -35,10 +32,9 @@ def read(path: Path) -> tuple[RequestShape, ...]:
     """Every request that was due, samples counted once, in the order of their due times.
 
     Of a closed loop, a request was due when a slot became free. Later turns of a session wait for
-    the one before, as they did; the requests of a table without `after` stand alone. Prompts begin
-    alike as far as they did in whole blocks; where the table does not say, no row has
-    `prefix_block_tokens`. A reply is as long as it came out, so one that was cut off is shorter
-    than it was asked to be. Raises WorkloadError.
+    the one before, as they did. Prompts begin alike as far as they did in whole blocks; where the
+    table does not say, no row has `prefix_block_tokens`. A reply is as long as it came out, so one
+    that was cut off is shorter than it was asked to be. Raises WorkloadError.
     """
     import pandas as pd
 
@@ -60,20 +56,15 @@ def read(path: Path) -> tuple[RequestShape, ...]:
     if not ((numbers >= 0) & (numbers <= (LATEST, MOST_TOKENS, MOST_TOKENS))).all():
         expected = f"times of 0 or more and lengths of up to {MOST_TOKENS:,} tokens"
         raise WorkloadError("trace", path, expected, "has others, or none, in a row")
-    if not all(name in rows.columns for name in TURNS):
-        rows = rows.assign(after=float("nan"), think_s=0.0)
-    if BLOCKS not in rows.columns:
-        rows = rows.assign(**{BLOCKS: None})
     return _shapes(rows, float(rows["t_due_s"].iloc[0]))
 
 
 def _shapes(rows: pd.DataFrame, first_s: float) -> tuple[RequestShape, ...]:
     """A session is called by the index of the request that it began with."""
     begun = set(rows.loc[rows["after"].notna(), "after"].astype(int))
-    names = ("index", "t_due_s", "input_tokens", "output_tokens", *TURNS, BLOCKS)
     sessions: dict[int, str] = {}
     shapes: list[RequestShape] = []
-    for row in zip(*(rows[name].tolist() for name in names), strict=True):
+    for row in zip(*(rows[name].tolist() for name in _OF_SHAPES), strict=True):
         index, due_s, tokens_in, tokens_out, after, think_s, blocks = row
         before = None if math.isnan(after) else sessions.get(int(after))
         if before is not None or index in begun:

@@ -55,7 +55,21 @@ def test_so_are_dropped_quads_and_one_that_was_cut_off(tmp_path: Path) -> None:
     assert outcome.interrupted
     assert [one.quad for one in outcome.dropped] == [1]
     assert {one.pair // 2 for one in outcome.left_out} <= {1, 4}
-    assert read_comparison(_stored(tmp_path / "ab.json", outcome)) == (outcome, ASKED)
+    path = _stored(tmp_path / "ab.json", outcome)
+    assert read_comparison(path) == (outcome, ASKED)
+    assert "interrupted" not in json.loads(path.read_text())
+
+
+@pytest.mark.parametrize(
+    ("cut_short", "interrupted"), [("", False), ("interrupted", True), ("time was up", False)]
+)
+def test_what_cut_a_comparison_short_says_whether_it_was_interrupted(
+    cut_short: str, interrupted: bool, tmp_path: Path
+) -> None:
+    """Known wrong here: a key of its own, which could say otherwise."""
+    path = _stored(tmp_path / "ab.json", replace(_compared(), cut_short=cut_short))
+    read, _ = read_comparison(path)
+    assert (read.cut_short, read.interrupted) == (cut_short, interrupted)
 
 
 def test_an_interval_that_has_no_end_has_none_when_it_is_read(tmp_path: Path) -> None:
@@ -76,6 +90,7 @@ def _without(name: str) -> Callable[[dict[str, Any]], object]:
         (lambda told: told.update(kind="sweep"), "is no comparison"),
         (lambda told: told.update(schema_version=1), "has schema_version 1; this version"),
         (_without("coin"), "has no 'coin'"),
+        (_without("cut_short"), "has no 'cut_short'"),
         (lambda told: told["asked"].pop("seed"), "has no 'seed'"),
         (lambda told: told.update(a=[3]), "is damaged"),
         (lambda told: told.update(labels=["a"]), "is damaged"),

@@ -19,7 +19,7 @@ from llmbench.harness.errors import InvalidRun
 from llmbench.harness.storage.store import StoredRun
 from llmbench.reports.ablation_model import Ablation, AblationEffect
 from llmbench.reports.ablation_report import ablation_report, nothing_told
-from llmbench.reports.ablation_tables import effects_table
+from llmbench.reports.ablation_tables import cells_table, effects_table
 from llmbench.reports.format import seconds
 
 from ..stored import disturbed
@@ -209,6 +209,9 @@ def test_a_percentile_that_a_run_would_not_show_has_no_effect_to_show(
     assert (rows["TTFT p99"] != "n/a", rows["TTFT mean"] != "n/a") == (shown, True)
     assert ("n/a: a p99 takes 100 requests." in table.note) != shown
     assert any(one.title == "TTFT p99" for one in ablation_report(found).charts) == shown
+    cells = cells_table(found)
+    (at,) = (at for at, one in enumerate(cells.columns) if one.title.startswith("TTFT p99 ("))
+    assert {row[at].text != "n/a" for row in cells.rows} == {shown}
 
 
 BUSY = "other processes used 55% of the processor time"

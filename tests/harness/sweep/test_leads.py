@@ -23,6 +23,8 @@ from llmbench.reports.sweep_report import best_table, sweep_report
 from ..observed import make_request
 from ..stored import stored_run
 
+SPEEDS = {"quick": 0.01, "slow": 0.04}
+
 
 def _stored(out: Path, tpot_s: Sequence[float], repeat: int = 1) -> None:
     """A run of requests that come every 0.2 s and take 10 tokens of these gaps."""
@@ -90,9 +92,9 @@ def test_intervals_hold_for_all_other_points_and_quantities_together(
     names = list(means_s)[:engines]
     told = swept(tmp_path, {name: [gaps(means_s[name]) for _ in range(repeats)] for name in names})
     lead = lead_of(told, "tpot.mean")
-    # Output throughput, TTFT p99, TPOT mean, latency p50.
-    assert len(told.leads) == 4
-    confidence = 1 - 0.05 / (4 * (engines - 1))
+    # Output throughput, TPOT mean, latency p50.
+    assert len(told.leads) == 3
+    confidence = 1 - 0.05 / (3 * (engines - 1))
     runs = {
         name: [find_run(tmp_path / f"{name}.{repeat}") for repeat in range(1, repeats + 1)]
         for name in names[:2]
@@ -114,9 +116,9 @@ def test_intervals_hold_for_all_other_points_and_quantities_together(
 
 
 def test_points_whose_intervals_overlap_have_no_winner(tmp_path: Path) -> None:
-    one = gaps(0.01, 0.008)
+    one = gaps(0.01, 0.008, 120)
     other = [1.001 * gap_s for gap_s in reversed(one)]
-    told = swept(tmp_path, {"a": [one], "b": [other], "far": [gaps(0.04)]})
+    told = swept(tmp_path, {"a": [one], "b": [other], "far": [gaps(0.04, count=120)]})
     lead = lead_of(told, "tpot.mean")
     (other,) = lead.alike
     assert {lead.settings["engine"], other.settings["engine"]} == {"a", "b"}
@@ -125,9 +127,23 @@ def test_points_whose_intervals_overlap_have_no_winner(tmp_path: Path) -> None:
     assert row_of(told, "TPOT mean")[3] == "cannot be told apart"
     figure = next(one for one in report.figures if one.label == "TPOT mean")
     assert figure.detail.startswith("not told apart: engine ")
-    # Sixty requests show no 99th percentile, however far apart.
+    # So few requests decide no 99th percentile, however far apart.
     assert "Lowest TTFT p99: no point is surely ahead of another." in report.verdict
-    assert "60 served requests are too few to compare TTFT p99" in row_of(told, "TTFT p99")[3]
+    assert "120 served requests are too few to compare TTFT p99" in row_of(told, "TTFT p99")[3]
+
+
+@pytest.mark.parametrize(("count", "shown"), [(90, False), (100, True)])
+def test_a_percentile_that_the_runs_withhold_is_neither_listed_nor_led(
+    tmp_path: Path, count: int, shown: bool
+) -> None:
+    told = swept(tmp_path, {name: [gaps(mean_s, count=count)] for name, mean_s in SPEEDS.items()})
+    listed, led = {one.name for one in told.quantities}, {one.quantity for one in told.leads}
+    assert ("ttft.p99" in listed, "ttft.p99" in led) == (shown, shown)
+    assert {"ttft.p50", "tpot.mean"} <= listed
+    assert "tpot.mean" in led
+    report = sweep_report(told)
+    said = " ".join((report.verdict, *report.statements))
+    assert ("Lowest TTFT p99" in said) == shown
 
 
 def test_the_best_point_is_that_of_its_repeats_together_and_not_the_luckiest(

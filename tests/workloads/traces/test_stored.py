@@ -17,6 +17,9 @@ FRAME = pd.DataFrame(
         "t_due_s": [2.5, 2.0, 2.0, 4.0],
         "input_tokens": [30, 20, 20, 40],
         "output_tokens": [3, 2, 9, 4],
+        "after": float("nan"),
+        "think_s": 0.0,
+        "prefix_blocks": None,
     }
 )
 ROWS = (RequestShape(0.0, 20, 2), RequestShape(0.5, 30, 3), RequestShape(2.0, 40, 4))
@@ -41,6 +44,7 @@ def test_later_turns_wait_as_they_did(tmp_path: Path) -> None:
             "output_tokens": [10, 4, 10, 5],
             "after": [None, None, 0.0, 2.0],
             "think_s": [0.0, 0.0, 1.0, 2.5],
+            "prefix_blocks": None,
         }
     )
     frame.to_parquet(tmp_path / "requests.parquet")
@@ -89,6 +93,14 @@ def test_a_table_that_does_not_say_what_was_shared(tmp_path: Path) -> None:
 def test_a_table_of_something_else(tmp_path: Path) -> None:
     FRAME.drop(columns=["sample", "t_due_s"]).to_parquet(tmp_path / "x.parquet")
     with pytest.raises(WorkloadError, match="has no column sample, t_due_s; expected a run's dir"):
+        read_trace(tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("column", ["after", "think_s", "prefix_blocks"])
+def test_a_table_without_a_column_of_a_run_is_none(tmp_path: Path, column: str) -> None:
+    """Known wrong here: turns that did not wait, and prompts that shared nothing."""
+    FRAME.drop(columns=column).to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(WorkloadError, match=f"has no column {column}; expected a run's dir"):
         read_trace(tmp_path / "x.parquet")
 
 
