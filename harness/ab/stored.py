@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from typing import Any, get_args
 from ..comparison.quantities import find_quantity
 from ..errors import StoreError, unreadable
 from ..gate.verdicts import Verdict
+from ..storage.json_text import read_json
 from .asked import Asked, AskedSide
 from .compare import Outcome
 from .judge import Answer, Question
@@ -69,12 +69,10 @@ def read_comparison(path: Path, *, field: str = "ab") -> tuple[Outcome, Asked]:
     """What `as_json` made, again. Raises StoreError for `field`: no such file, another kind of
     file, another version of it, or one that is not whole."""
     try:
-        told = json.loads(
-            path.read_text(encoding="utf-8"), parse_constant=_refuse, parse_float=_finite
-        )
+        told = read_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise unreadable(field, path, _EXPECTED, error) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise StoreError(field, path, f"is not JSON; expected {_EXPECTED}") from error
     if not isinstance(told, dict) or told.get("kind") != KIND:
         raise StoreError(field, path, f"is no comparison; expected {_EXPECTED}")
@@ -87,15 +85,6 @@ def read_comparison(path: Path, *, field: str = "ab") -> tuple[Outcome, Asked]:
         raise StoreError(field, path, f"has no {error}; expected {_EXPECTED}") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise StoreError(field, path, f"is damaged ({error}); expected {_EXPECTED}") from error
-
-
-def _refuse(number: str) -> float:
-    raise ValueError(f"{number} is no number of JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _refuse(text)
 
 
 def _read_outcome(told: Mapping[str, Any]) -> Outcome:
