@@ -12,7 +12,7 @@ import typer
 from ..options.machine import with_machine_options
 from ..options.run import NOT_SIMULATED, with_run_options
 from .console import foreign
-from .earlier import Overwrite, check_run, refuse_overwrite
+from .earlier import Overwrite, check_capacities, check_run, refuse_overwrite
 from .exits import Exit, say, say_error, say_text
 from .output import AsJson, Quiet, as_asked, say_beside, write_texts
 
@@ -114,6 +114,8 @@ def capacity(
     goal = _goal(configs[0], attainment, rate_tolerance)
     directories = _directories(out, names)
     command = configs[0].command
+    if out is not None and compare is not None:
+        check_capacities(out, command, overwrite=overwrite)
     stood = [check_run(directory, command, overwrite=overwrite) for directory in directories]
     prepared = [prepare_capacity(config, simulated_on) for config in configs]
     with watching(quiet=quiet or as_json) as watch:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,6 +16,14 @@ from llmbench.harness.storage.store import RUN_FILES
 
 OUT = "runs [of two]"
 ASKED = "capacity --compare paged,trtllm --slo ttft:9s --num-requests 2 --quiet --out"
+
+
+def llmbench(monkeypatch: pytest.MonkeyPatch, command: str) -> int:
+    """A command as a shell hands it over."""
+    monkeypatch.setattr(sys, "argv", ["llmbench", *shlex.split(command)])
+    with pytest.raises(SystemExit) as left:
+        main()
+    return int(left.value.code or 0)
 
 
 def test_every_place_that_was_taken_meanwhile_is_named_as_it_is(
@@ -69,3 +79,41 @@ def test_a_capacity_is_searched_for_again_where_one_stands(
             main([*asked.split(), *more])
         assert ended.value.code == 0
         assert {one.name for one in (tmp_path / "once").iterdir()} == RUN_FILES
+
+
+def test_the_answer_of_another_command_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Known wrong here: replaced without notice by one of other engines."""
+    monkeypatch.chdir(tmp_path)
+    answer = tmp_path / "c" / "capacity.json"
+    others = ASKED.replace("paged,trtllm", "orca,sarathi")
+    assert llmbench(monkeypatch, f"{ASKED} c") == 0
+    before = answer.read_bytes()
+    assert json.loads(before)["command"] == "llmbench " + ASKED.removesuffix(" --quiet --out")
+    capsys.readouterr()
+
+    assert llmbench(monkeypatch, f"{others} c") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: out: 'c' holds capacities of 'llmbench capacity --compare paged")
+    assert line.endswith("expected a new directory; --overwrite replaces this one")
+    assert answer.read_bytes() == before
+
+    assert llmbench(monkeypatch, f"{others} c --overwrite") == 0
+    assert [one["engine"] for one in json.loads(answer.read_text())["engines"]] == [
+        "orca",
+        "sarathi",
+    ]
+    assert llmbench(monkeypatch, f"{others} c") == 0
+
+
+def test_capacities_of_several_engines_do_not_go_into_the_run_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    one = ASKED.replace("--compare paged,trtllm", "--engine paged")
+    assert llmbench(monkeypatch, f"{one} c") == 0
+    capsys.readouterr()
+    assert llmbench(monkeypatch, f"{ASKED} c --overwrite") == 2
+    assert "holds a run; expected another directory" in capsys.readouterr().err
+    assert {one.name for one in (tmp_path / "c").iterdir()} == RUN_FILES
