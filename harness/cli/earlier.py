@@ -36,13 +36,18 @@ def check_run(directory: Path, command: str, *, overwrite: bool) -> Standing:
     may replace, for what comes while it is under way is another's.
 
     A run that was cut short is replaced as if it were none. Raises StoreError for `out`: as
-    `store.check_out` does, and for the run of another command or one that cannot be read.
+    `store.check_out` does, and for the run of another command, its answer that no rate holds, or
+    one that cannot be read.
     """
-    from ..storage.store import StoreError, check_out, find_run, standing
+    from ..storage.store import ANSWER_FILE, StoreError, check_out, find_run, is_answer, standing
 
     check_out(directory)
     found = standing(directory)
     if overwrite or found.result is None:
+        return found
+    if is_answer(directory):
+        earlier = _command_in(directory / ANSWER_FILE, "capacity")
+        _check(directory, "a capacity", earlier, command)
         return found
     try:
         result = find_run(directory).result

@@ -12,10 +12,12 @@ import pytest
 from llmbench.harness.cells import runner
 from llmbench.harness.cli import main
 from llmbench.harness.errors import PlaceTaken
-from llmbench.harness.storage.store import RUN_FILES
+from llmbench.harness.storage.store import CAPACITY_FILES, RUN_FILES
 
 OUT = "runs [of two]"
 ASKED = "capacity --compare paged,trtllm --slo ttft:9s --num-requests 2 --quiet --out"
+ONE = ASKED.replace("--compare paged,trtllm", "--engine paged").replace("9s", "500ms")
+NEVER = ONE.replace("500ms", "1us")
 
 
 def llmbench(monkeypatch: pytest.MonkeyPatch, command: str) -> int:
@@ -117,3 +119,33 @@ def test_capacities_of_several_engines_do_not_go_into_the_run_of_one(
     assert llmbench(monkeypatch, f"{ASKED} c --overwrite") == 2
     assert "holds a run; expected another directory" in capsys.readouterr().err
     assert {one.name for one in (tmp_path / "c").iterdir()} == RUN_FILES
+
+
+@pytest.mark.parametrize("more", ["", " --overwrite"])
+def test_a_capacity_that_no_rate_has_is_searched_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str
+) -> None:
+    """Known wrong here: "holds other files (capacity.html)", also with --overwrite."""
+    monkeypatch.chdir(tmp_path)
+    for words in ("", more):
+        assert llmbench(monkeypatch, f"{NEVER} never{words}") == 0
+        assert {one.name for one in (tmp_path / "never").iterdir()} == set(CAPACITY_FILES)
+
+
+def test_the_answer_that_no_rate_holds_is_another_commands_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert llmbench(monkeypatch, f"{NEVER} c") == 0
+    before = (tmp_path / "c" / "capacity.json").read_bytes()
+    capsys.readouterr()
+    simulated = "simulate --workload quick --num-requests 2 --quiet --out c"
+    for command in (f"{ONE} c", simulated):
+        assert llmbench(monkeypatch, command) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: out: 'c' holds a capacity of 'llmbench capacity --engine")
+    assert (tmp_path / "c" / "capacity.json").read_bytes() == before
+
+    assert llmbench(monkeypatch, f"{ONE} c --overwrite") == 0
+    assert {one.name for one in (tmp_path / "c").iterdir()} == RUN_FILES
+    assert json.loads((tmp_path / "c" / "capacity.json").read_text())["engines"][0]["holds"]
