@@ -150,12 +150,12 @@ def write_run(
         with draft(directory, is_directory=True) as fresh:
             _write_files(fresh, text, requests, steps, reports)
             with turn_in(directory.parent):
-                if stood is not None and not _still(directory, stood):
+                if stood is not None and not is_as_it_stood(directory, stood):
                     raise PlaceTaken(directory, put_beside(fresh, directory))
                 if stood is not None and _worth(result) < _worth_there(directory):
                     stored = _put_beside(fresh, directory, result)
                 else:
-                    put_in_place(fresh, directory, replaces=_holds_files(directory))
+                    put_in_place(fresh, directory, replaces=holds_files(directory))
                     stored = directory
         remove_abandoned(directory)
     return stored
@@ -287,7 +287,7 @@ def _write_files(
     steps.to_parquet(directory / STEPS_FILE, index=False)
 
 
-def _still(directory: Path, stood: Standing) -> bool:
+def is_as_it_stood(directory: Path, stood: Standing) -> bool:
     """Whether nothing came since: no run, and no files that are no run's."""
     try:
         check_out(directory)
@@ -296,7 +296,7 @@ def _still(directory: Path, stood: Standing) -> bool:
     return standing(directory) == stood
 
 
-def _holds_files(directory: Path) -> bool:
+def holds_files(directory: Path) -> bool:
     return directory.is_dir() and any(directory.iterdir())
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from llmbench.harness.cells import runner
 from llmbench.harness.cli import main
 from llmbench.harness.errors import PlaceTaken
+from llmbench.harness.simulation import simulated_capacity
+from llmbench.harness.simulation.simulated_capacity import EngineCapacity
 from llmbench.harness.storage.store import CAPACITY_FILES, RUN_FILES
 
 OUT = "runs [of two]"
@@ -149,3 +153,81 @@ def test_the_answer_that_no_rate_holds_is_another_commands_too(
     assert llmbench(monkeypatch, f"{ONE} c --overwrite") == 0
     assert {one.name for one in (tmp_path / "c").iterdir()} == RUN_FILES
     assert json.loads((tmp_path / "c" / "capacity.json").read_text())["engines"][0]["holds"]
+
+
+def _no_longer_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every run at capacity that is found from here on is not."""
+    search = simulated_capacity.engine_capacity
+
+    def searched(*args: Any) -> EngineCapacity:
+        found = search(*args)
+        assert found.run is not None
+        validity = found.run.result.validity.model_copy(update={"valid": False})
+        result = found.run.result.model_copy(update={"validity": validity})
+        return replace(found, run=replace(found.run, result=result))
+
+    monkeypatch.setattr(simulated_capacity, "engine_capacity", searched)
+
+
+def test_an_answer_goes_where_its_run_went(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known wrong here: a run that is not valid is kept beside one that is, its answer was not."""
+    monkeypatch.chdir(tmp_path)
+    assert llmbench(monkeypatch, f"{ONE} c") == 0
+    before = (tmp_path / "c" / "capacity.json").stat()
+    _no_longer_valid(monkeypatch)
+    assert llmbench(monkeypatch, f"{ONE} c") == 0
+    assert (tmp_path / "c" / "capacity.json").stat() == before
+    assert {one.name for one in (tmp_path / "c-2").iterdir()} == RUN_FILES
+    assert "(report.html)" in (tmp_path / "c-2" / "capacity.md").read_text()
+
+
+def test_an_answer_links_the_runs_that_it_is_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Known wrong here: "paged/report.html", of an earlier search."""
+    monkeypatch.chdir(tmp_path)
+    assert llmbench(monkeypatch, f"{ASKED} c") == 0
+    _no_longer_valid(monkeypatch)
+    assert llmbench(monkeypatch, f"{ASKED} c") == 0
+    text = (tmp_path / "c" / "capacity.md").read_text()
+    assert "(paged-2/report.html)" in text
+    assert "(paged/report.html)" not in text
+
+
+def test_no_earlier_run_stands_beside_the_answer_that_no_rate_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Known wrong here: the run of the command that was overwritten stayed."""
+    monkeypatch.chdir(tmp_path)
+    assert llmbench(monkeypatch, f"{ONE} one") == 0
+    assert llmbench(monkeypatch, f"{NEVER} one --overwrite") == 0
+    assert {one.name for one in (tmp_path / "one").iterdir()} == set(CAPACITY_FILES)
+    assert llmbench(monkeypatch, f"{ASKED} two") == 0
+    assert (tmp_path / "two" / "paged" / "result.json").exists()
+    assert llmbench(monkeypatch, f"{ASKED.replace('9s', '1us')} two --overwrite") == 0
+    assert {one.name for one in (tmp_path / "two").iterdir()} == set(CAPACITY_FILES)
+    assert {one.name for one in tmp_path.iterdir()} == {"one", "two"}
+
+
+def test_a_run_that_came_meanwhile_stays_where_no_rate_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert llmbench(monkeypatch, f"{ONE} elsewhere") == 0
+    search = simulated_capacity.engine_capacity
+
+    def while_another_ends(*args: Any) -> EngineCapacity:
+        for place in ("one", "two/paged"):
+            if not Path(place).exists():
+                shutil.copytree("elsewhere", place)
+        return search(*args)
+
+    monkeypatch.setattr(simulated_capacity, "engine_capacity", while_another_ends)
+    assert llmbench(monkeypatch, f"{ASKED.replace('9s', '1us')} two") == 0
+    shutil.rmtree("one")
+    capsys.readouterr()
+    assert llmbench(monkeypatch, f"{NEVER} one") == 2
+    assert f"this one is {tmp_path / 'one-2'}" in capsys.readouterr().err
+    for place in ("one", "two/paged"):
+        assert {one.name for one in (tmp_path / place).iterdir()} == RUN_FILES
+    assert {one.name for one in (tmp_path / "one-2").iterdir()} == set(CAPACITY_FILES)
