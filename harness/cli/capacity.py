@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +12,7 @@ import typer
 from ..options.machine import with_machine_options
 from ..options.run import NOT_SIMULATED, with_run_options
 from .console import foreign
-from .earlier import Overwrite, check_run, refuse_overwrite
+from .earlier import Overwrite, check_capacities, check_run, refuse_overwrite
 from .exits import Exit, say, say_error, say_text
 from .output import AsJson, Quiet, as_asked, say_beside, write_texts
 
@@ -103,6 +103,7 @@ def capacity(
     """
     from ..simulation.simulated_capacity import prepare_capacity
     from .capacity_json import capacity_json
+    from .capacity_kept import capacity_texts, page_of
     from .capacity_tables import print_capacities
     from .progress import watching
 
@@ -114,6 +115,8 @@ def capacity(
     goal = _goal(configs[0], attainment, rate_tolerance)
     directories = _directories(out, names)
     command = configs[0].command
+    if out is not None and compare is not None:
+        check_capacities(out, command, overwrite=overwrite)
     stood = [check_run(directory, command, overwrite=overwrite) for directory in directories]
     prepared = [prepare_capacity(config, simulated_on) for config in configs]
     with watching(quiet=quiet or as_json) as watch:
@@ -122,9 +125,16 @@ def capacity(
         print(capacity_json(found, goal, ordered))
     else:
         print_capacities(found, goal, ordered)
-    _store(found, directories, stood, quiet=quiet or as_json)
     if out is not None:
-        _keep(out, found, goal, ordered, directories, quiet=quiet or as_json)
+        stored = _store(found, directories, stood, quiet=quiet or as_json)
+        place = out if compare is not None else _place_of(out, stored[0])
+        texts = capacity_texts(found, goal, ordered, [page_of(one, place) for one in stored])
+        without = {
+            directory: before
+            for directory, before, at in zip(directories, stood, stored, strict=True)
+            if at is None
+        }
+        _keep(place, texts, without, quiet=quiet or as_json)
     raise typer.Exit(Exit.OK)
 
 
@@ -178,22 +188,26 @@ def _search(
         raise typer.Exit(Exit.INTERRUPTED) from None
 
 
-def _keep(
-    out: Path,
-    found: Sequence[EngineCapacity],
-    goal: CapacityGoal,
-    ordered: Sequence[Order],
-    directories: Sequence[Path],
-    *,
-    quiet: bool,
-) -> None:
-    """The answer, beside the runs that it was found by."""
-    from .capacity_kept import capacity_texts, page_of
+def _place_of(out: Path, stored: Path | None) -> Path:
+    """Of one engine's answer: beside its run."""
+    return out if stored in (None, out.resolve()) else stored
 
-    pages = [page_of(directory, out) for directory in directories]
-    write_texts(out, capacity_texts(found, goal, ordered, pages))
+
+def _keep(
+    place: Path, texts: Mapping[str, str], without: Mapping[Path, Standing], *, quiet: bool
+) -> None:
+    """The answer, in place of the earlier runs that it is not about. without: what stood at the
+    place of each run that there is not, the answer's own place or those of several engines."""
+    from ..storage.answers import remove_run, write_answer
+
+    if place in without:
+        write_answer(place, texts, without[place])
+    else:
+        write_texts(place, texts)
+        for directory, before in without.items():
+            remove_run(directory, before)
     if not quiet:
-        say(f"[bold]capacity[/]  {foreign(out / 'capacity.html')}")
+        say(f"[bold]capacity[/]  {foreign(place / 'capacity.html')}")
 
 
 def _store(
@@ -202,22 +216,24 @@ def _store(
     stood: Sequence[Standing],
     *,
     quiet: bool,
-) -> None:
+) -> list[Path | None]:
+    """Where each run is; None without one. Raises PlaceTaken after all of them."""
     from ..cells.runner import store_measured
     from ..errors import PlaceTaken
 
-    if not directories:
-        return
+    places: list[Path | None] = []
     taken: list[PlaceTaken] = []
     for one, directory, before in zip(found, directories, stood, strict=True):
         if one.run is None:
             say_text(f"{one.config.label}: no rate holds the SLO, so there is no run to store")
+            places.append(None)
             continue
         try:
             stored = store_measured(directory, one.run, before)
         except PlaceTaken as error:
             taken.append(error)
             continue
+        places.append(stored.directory)
         if not quiet:
             say(f"[bold]report[/]  {foreign(stored.directory / 'report.html')}")
         say_beside(directory, stored)
@@ -225,3 +241,4 @@ def _store(
         say_error(error)
     if taken:
         raise taken[-1]
+    return places

@@ -25,6 +25,7 @@ def capacity_told(
 ) -> Mapping[str, Any]:
     """The object itself, in which such a rate is infinite."""
     return {
+        "command": found[0].config.command,
         "slo_s": dict(goal.slo_s),
         "attainment": goal.attainment,
         "rate_tolerance": goal.rate_tolerance,

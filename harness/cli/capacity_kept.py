@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,16 +21,18 @@ def capacity_texts(
     runs: Sequence[str],
 ) -> dict[str, str]:
     """Every report of capacities, by file name. runs: where each engine's run at capacity has its
-    page, beside them."""
+    page, as a link from them; empty without one."""
     from ..rendering import capacity_reports
 
     told = capacity_told(found, goal, ordered)
     return capacity_reports(_view(found, goal, ordered, runs), told)
 
 
-def page_of(directory: Path, out: Path) -> str:
-    """A run's page, as a link from a page in `out`."""
-    return (directory.relative_to(out) / "report.html").as_posix()
+def page_of(stored: Path | None, place: Path) -> str:
+    """A run's page, as a link from a page in `place`; empty without a run."""
+    if stored is None:
+        return ""
+    return Path(os.path.relpath(stored / "report.html", place.resolve())).as_posix()
 
 
 def _view(
@@ -50,7 +53,7 @@ def _view(
                 tuple(RateTried(at.rate_per_s, at.attained) for at in one.search.trials),
                 one.binds or (("refusals",) if one.refused else ()),
                 tuple(notes(one)),
-                page if one.run else "",
+                page,
             )
             for one, page in zip(found, runs, strict=True)
         ),

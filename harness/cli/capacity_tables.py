@@ -89,11 +89,11 @@ def _if_too_short(one: EngineCapacity) -> str:
     if not one.if_too_short:
         return ""
     (least, some), (most, fewer) = one.if_too_short[0], one.if_too_short[-1]
-    rates = [f"{number(at)}" if at else "none that was tried" for at in (fewer, some)]
-    return (
-        f"; {' to '.join(dict.fromkeys(rates))} if latencies are {100 * least:.0f} to "
-        f"{100 * most:.0f} % too short, as they were on an H100"
-    )
+    first, last = (number(at) if at else "none that was tried" for at in (some, fewer))
+    shares = f"{100 * least:.0f} % too short, {last} if {100 * most:.0f} %"
+    if first == last:
+        shares = f"{100 * least:.0f} to {100 * most:.0f} % too short"
+    return f"; {first} if latencies are {shares}, as they were on an H100"
 
 
 def _unshown(one: EngineCapacity) -> str:

@@ -36,13 +36,18 @@ def check_run(directory: Path, command: str, *, overwrite: bool) -> Standing:
     may replace, for what comes while it is under way is another's.
 
     A run that was cut short is replaced as if it were none. Raises StoreError for `out`: as
-    `store.check_out` does, and for the run of another command or one that cannot be read.
+    `store.check_out` does, and for the run of another command, its answer that no rate holds, or
+    one that cannot be read.
     """
-    from ..storage.store import StoreError, check_out, find_run, standing
+    from ..storage.store import ANSWER_FILE, StoreError, check_out, find_run, is_answer, standing
 
     check_out(directory)
     found = standing(directory)
     if overwrite or found.result is None:
+        return found
+    if is_answer(directory):
+        earlier = _command_in(directory / ANSWER_FILE, "capacity")
+        _check(directory, "a capacity", earlier, command)
         return found
     try:
         result = find_run(directory).result
@@ -56,20 +61,13 @@ def check_run(directory: Path, command: str, *, overwrite: bool) -> Standing:
 
 def check_claims(directory: Path, command: str, *, overwrite: bool) -> None:
     """The same of `claims.json`. Raises StoreError for `out`, also where a run is kept."""
-    from ..storage.beside_runs import check_reports_directory
-    from ..storage.store import StoreError
-    from ..storage.whole_file import check_writable
+    _check_reports(directory, "claims", command, overwrite=overwrite, file="claims.json")
 
-    check_reports_directory(directory)
-    path = directory / "claims.json"
-    check_writable("out", path)
-    if overwrite or not path.exists():
-        return
-    try:
-        earlier = str(json.loads(path.read_text(encoding="utf-8"))["command"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError("out", path, f"holds no claims that can be read; {_OR}") from error
-    _check(directory, "claims", earlier, command)
+
+def check_capacities(directory: Path, command: str, *, overwrite: bool) -> None:
+    """The same of several engines' `capacity.json`. Raises StoreError for `out`, also where a run
+    is kept."""
+    _check_reports(directory, "capacities", command, overwrite=overwrite, file="capacity.json")
 
 
 def refuse_overwrite(context: typer.Context, *, goes_on: bool = False) -> None:
@@ -81,6 +79,28 @@ def refuse_overwrite(context: typer.Context, *, goes_on: bool = False) -> None:
         raise refused(context, "overwrite", "unset: what is stored is kept, and not run again")
     if not is_typed(context, "out"):
         raise refused(context, "overwrite", "--out beside it")
+
+
+def _check_reports(directory: Path, what: str, command: str, *, overwrite: bool, file: str) -> None:
+    """file: where `what` is kept, with its command."""
+    from ..storage.beside_runs import check_reports_directory
+    from ..storage.whole_file import check_writable
+
+    check_reports_directory(directory)
+    path = directory / file
+    check_writable("out", path)
+    if not overwrite and path.exists():
+        _check(directory, what, _command_in(path, what), command)
+
+
+def _command_in(path: Path, what: str) -> str:
+    """Whose `what` is kept there. Raises StoreError for `out`."""
+    from ..storage.store import StoreError
+
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["command"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError("out", path, f"holds no {what} that can be read; {_OR}") from error
 
 
 def _check(directory: Path, what: str, earlier: str, command: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,15 +31,16 @@ STEPS_FILE = "steps.parquet"
 REPORT_FILES = ("report.md", "report.html")
 # A run that was repeated is a directory of runs, which are called so and numbered from 1.
 REPEAT_PREFIX = "repeat-"
-# Beside a run at capacity, how that was found; goes with the run.
-CAPACITY_FILES = ("capacity.json", "capacity.html", "capacity.md")
+# Beside a run at capacity, how that was found; goes with the run. Alone where no rate holds.
+ANSWER_FILE = "capacity.json"
+CAPACITY_FILES = (ANSWER_FILE, "capacity.html", "capacity.md")
 RUN_FILES = {RESULT_FILE, REQUESTS_FILE, STEPS_FILE, *REPORT_FILES, *CAPACITY_FILES}
 
 
 @dataclass(frozen=True)
 class Standing:
     """What stood at a run's place at one time. result: the file and when it was written, by device,
-    inode and nanoseconds; None where there was no run."""
+    inode and nanoseconds; of the answer where no rate holds; None where there was neither."""
 
     result: tuple[int, int, int] | None
 
@@ -75,17 +77,17 @@ def check_out(directory: Path) -> None:
     """Find out before a run whether its result can be written; leaves nothing behind.
 
     Allowed: a path that does not exist yet under a writable directory, an empty directory, or one
-    that holds a run and nothing else, which `write_run` then replaces. Raises StoreError for `out`.
+    that holds a run and nothing else, or the answer that no rate holds, which `write_run` then
+    replaces. Raises StoreError for `out`.
     """
     directory = directory.resolve()
     check_utf8(directory)
     check_directory(directory)
     if directory.is_dir():
         found = {entry.name for entry in directory.iterdir()}
-        # A report's draft, whose writer was killed, goes with the run that it is of.
-        drafts = {name for name in found if any(is_draft(name, Path(one)) for one in RUN_FILES)}
-        others = sorted(found - RUN_FILES - drafts)
-        if others or (found and RESULT_FILE not in found):
+        others = sorted(found - _ours(found, RUN_FILES))
+        is_run = RESULT_FILE in found or found == _ours(found, CAPACITY_FILES)
+        if others or not is_run:
             raise StoreError(
                 "out",
                 directory,
@@ -100,13 +102,25 @@ def check_out(directory: Path) -> None:
         raise StoreError("out", directory, problem) from error
 
 
+def is_answer(directory: Path) -> bool:
+    """Whether there is no run, but the answer that no rate holds."""
+    return (directory / ANSWER_FILE).exists() and not (directory / RESULT_FILE).exists()
+
+
+def _ours(found: Collection[str], files: Collection[str]) -> set[str]:
+    """Those that are such files. A report's draft, whose writer was killed, goes with what it is
+    of."""
+    places = [Path(file) for file in files]
+    return {one for one in found if one in files or any(is_draft(one, at) for at in places)}
+
+
 def standing(directory: Path) -> Standing:
     """What stands there now."""
-    try:
-        found = (directory / RESULT_FILE).stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return Standing(None)
-    return Standing((found.st_dev, found.st_ino, found.st_mtime_ns))
+    for name in (RESULT_FILE, ANSWER_FILE):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            found = (directory / name).stat()
+            return Standing((found.st_dev, found.st_ino, found.st_mtime_ns))
+    return Standing(None)
 
 
 def write_run(
@@ -135,13 +149,12 @@ def write_run(
         with draft(directory, is_directory=True) as fresh:
             _write_files(fresh, text, requests, steps, reports)
             with turn_in(directory.parent):
-                if stood is not None and not _still(directory, stood):
+                if stood is not None and not is_as_it_stood(directory, stood):
                     raise PlaceTaken(directory, put_beside(fresh, directory))
                 if stood is not None and _worth(result) < _worth_there(directory):
                     stored = _put_beside(fresh, directory, result)
                 else:
-                    is_there = (directory / RESULT_FILE).exists()
-                    put_in_place(fresh, directory, replaces=is_there)
+                    put_in_place(fresh, directory, replaces=holds_files(directory))
                     stored = directory
         remove_abandoned(directory)
     return stored
@@ -260,13 +273,17 @@ def _write_files(
     steps.to_parquet(directory / STEPS_FILE, index=False)
 
 
-def _still(directory: Path, stood: Standing) -> bool:
+def is_as_it_stood(directory: Path, stood: Standing) -> bool:
     """Whether nothing came since: no run, and no files that are no run's."""
     try:
         check_out(directory)
     except StoreError:
         return False
     return standing(directory) == stood
+
+
+def holds_files(directory: Path) -> bool:
+    return directory.is_dir() and any(directory.iterdir())
 
 
 def _put_beside(fresh: Path, directory: Path, result: Result) -> Path:
@@ -299,7 +316,10 @@ def _worth(result: Result) -> int:
 
 
 def _worth_there(directory: Path) -> int:
-    """Of the run that stands there; as little as can be of none, and of one that cannot be read."""
+    """Of the run that stands there; as little as can be of none, and of one that cannot be read. An
+    answer that no rate holds is whole."""
+    if is_answer(directory):
+        return 1
     try:
         return _worth(read_result(directory / RESULT_FILE))
     except StoreError:

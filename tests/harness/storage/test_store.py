@@ -230,6 +230,24 @@ def test_files_that_came_meanwhile_stay_and_the_run_is_kept_beside_them(
     assert load_run(caught.value.kept).result.run_id == "second"
 
 
+def test_an_answer_that_no_rate_holds_is_as_good_as_a_whole_run(
+    tmp_path: Path, run: StoredRun
+) -> None:
+    """What comes meanwhile stays, and no part replaces it; a whole run does, if it may."""
+    place = tmp_path / "never"
+    stood = standing(place)
+    place.mkdir()
+    (place / "capacity.json").write_text("{}")
+    with pytest.raises(PlaceTaken):
+        write_run(place, run.result, run.requests, run.steps, {}, stood)
+    stood = standing(place)
+    part = run.result.model_copy(update={"status": "partial"})
+    beside = write_run(place, part, run.requests, run.steps, {}, stood)
+    assert beside == tmp_path / "never-3"
+    assert write_run(place, run.result, run.requests, run.steps, {}, stood) == place
+    assert not (place / "capacity.json").exists()
+
+
 def test_an_empty_directory_is_used(tmp_path: Path, run: StoredRun) -> None:
     (tmp_path / "run").mkdir()
 
