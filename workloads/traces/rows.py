@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..api import WorkloadError, shown_value
+from ..api import RequestShape, WorkloadError, shown_value
 from ..spec.bounds import MOST_TOKENS
 
 # Beyond what clocks say in any unit that traces use, and still whole numbers to a float.
@@ -76,3 +76,23 @@ def csv_rows(path: Path) -> Iterator[Row]:
         raise WorkloadError("trace", path, "a CSV file in UTF-8", problem) from error
     if not found:
         raise WorkloadError("trace", path, "at least one row", "has a header and no rows")
+
+
+def requests_of(path: Path, time: str, inputs: str, outputs: str) -> tuple[RequestShape, ...]:
+    """Every row as a request, of columns of seconds and of tokens; times are seconds from the
+    first row's.
+
+    Raises WorkloadError naming the line (the header is line 1): a missing or malformed value, a
+    negative length, a time before the row above; or no rows.
+    """
+    requests: list[RequestShape] = []
+    first_s = last_s = 0.0
+    for row in csv_rows(path):
+        time_s = row.number(time, "seconds, 0 or more")
+        if not requests:
+            first_s = last_s = time_s
+        if time_s < last_s:
+            raise row.bad(time, "a time no earlier than the row above")
+        last_s = time_s
+        requests.append(RequestShape(time_s - first_s, row.tokens(inputs), row.tokens(outputs)))
+    return tuple(requests)
