@@ -15,13 +15,15 @@ class RateTried:
 
 @dataclass(frozen=True)
 class Capacity:
-    """What was found of one engine. answer: in a sentence. capacity_per_s: 0 where no rate holds,
-    inf where any does; of `arriving`: requests or sessions. interval: in words. trials: ascending.
-    binds: what is missed above it. notes: what the answer cannot carry. page: of its run at
-    capacity, a relative path; empty without one."""
+    """What was found of one engine. answer: in a sentence. how_far: up to which rate what is asked
+    holds, in a few words. capacity_per_s: 0 where no rate holds, inf where any does; of `arriving`:
+    requests or sessions. interval: in words. trials: ascending. binds: what is missed above it.
+    notes: what the answer cannot carry. page: of its run at capacity, a relative path; empty
+    without one."""
 
     label: str
     answer: str
+    how_far: str
     capacity_per_s: float
     interval: str
     arriving: str
@@ -33,12 +35,13 @@ class Capacity:
 
 @dataclass(frozen=True)
 class Capacities:
-    """settings: what was served where. target: share of the requests that must keep the SLO.
-    orders: whether one engine is ahead of another. same: what every rate was sent. error: how wrong
-    the simulation may be. command: what found it."""
+    """settings: what was served where. asked: what is to hold. target: share of the requests that
+    must keep it. orders: whether one engine is ahead of another. same: what every rate was sent.
+    error: how wrong the simulation may be. command: what found it."""
 
     settings: tuple[str, ...]
     engines: tuple[Capacity, ...]
+    asked: str
     target: float
     orders: tuple[str, ...]
     adjustments: tuple[str, ...]

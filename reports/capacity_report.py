@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from .capacity_model import Capacities, Capacity
-from .format import number, quantity
+from .format import listed, number, quantity
 from .model import (
     Axis,
     Badge,
@@ -34,8 +34,12 @@ def capacity_report(told: Capacities) -> Report:
         title=f"Capacity of {', '.join(one.label for one in told.engines)}",
         subtitle="; ".join(told.settings),
         badge=SIMULATED,
-        verdict=" ".join(f"{one.label} {one.answer}." for one in told.engines),
-        statements=(*(f"{text}." for text in told.orders), told.same),
+        verdict=_verdict(told),
+        statements=(
+            *(f"{one.label} {one.answer}." for one in told.engines),
+            *(f"{text}." for text in told.orders),
+            told.same,
+        ),
         figures=tuple(_figure(one) for one in told.engines),
         notes=tuple(_notes(told)),
         sections=(
@@ -45,6 +49,19 @@ def capacity_report(told: Capacities) -> Report:
         footer=told.command,
         premise=f"Simulated, not measured. How wrong it may be: {told.error}.",
     )
+
+
+def _verdict(told: Capacities) -> str:
+    """`a and b hold TTFT ≤ 500 ms for 99 % of the requests up to 9 requests/s; c holds it …`."""
+    alike: dict[str, list[str]] = {}
+    for one in told.engines:
+        alike.setdefault(one.how_far, []).append(one.label)
+    parts = (
+        f"{listed(labels)} {'hold' if len(labels) > 1 else 'holds'} "
+        f"{'it' if place else told.asked} {how_far}"
+        for place, (how_far, labels) in enumerate(alike.items())
+    )
+    return f"{'; '.join(parts)}."
 
 
 def _figure(one: Capacity) -> KeyFigure:

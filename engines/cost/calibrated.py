@@ -7,7 +7,6 @@ and machine it was measured on, and nothing else.
 from __future__ import annotations
 
 import json
-import math
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
+from ..finite import is_finite_number
 from ..models.config import DTYPE_BYTES
 from ..trace import PhaseTimes
 from .features import DEVICE_PART_FEATURES, PART_FEATURES, labels
@@ -179,7 +179,7 @@ def _check(calibration: Calibration) -> None:
     for part, features in (DEVICE_PART_FEATURES if device else PART_FEATURES).items():
         row = calibration.coefficients[part]
         for name in labels(features, calibration.knots):
-            if not (_is_finite(row[name]) and row[name] >= 0):
+            if not (is_finite_number(row[name]) and row[name] >= 0):
                 raise _wrong(f"{part}.{name}", row[name], "a number of at least 0")
     numbers = {f"seen.{name}": calibration.seen[name] for name in RANGES}
     numbers |= {f"run_error.{name}": value for name, value in calibration.run_error.items()}
@@ -188,7 +188,7 @@ def _check(calibration: Calibration) -> None:
         if type(error.steps) is not int:
             raise _wrong(f"errors.{phase}.steps", error.steps, "a whole number")
     for name, value in numbers.items():
-        if not _is_finite(value):
+        if not is_finite_number(value):
             raise _wrong(name, value, "a finite number")
     _check_settings(calibration.settings)
 
@@ -211,12 +211,3 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
 
 def _wrong(name: str, value: object, allowed: str) -> ConfigError:
     return ConfigError(f"calibration {name}", value, allowed)
-
-
-def _is_finite(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an integer of more digits than a float has room for
-        return False

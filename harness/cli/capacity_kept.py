@@ -11,7 +11,15 @@ from ..simulation.capacity_goal import CapacityGoal
 from ..simulation.capacity_order import Order
 from ..simulation.simulated_capacity import EngineCapacity
 from .capacity_json import capacity_told
-from .capacity_tables import SAME, interval_text, notes, order_sentence, sentence
+from .capacity_tables import (
+    SAME,
+    asked,
+    how_far,
+    interval_text,
+    notes,
+    order_sentence,
+    sentence,
+)
 
 
 def capacity_texts(
@@ -47,6 +55,7 @@ def _view(
             Capacity(
                 one.config.label,
                 sentence(one, goal),
+                how_far(one),
                 one.capacity_per_s,
                 interval_text(one),
                 one.arriving,
@@ -57,6 +66,7 @@ def _view(
             )
             for one, page in zip(found, runs, strict=True)
         ),
+        asked=asked(goal),
         target=goal.attainment,
         orders=tuple(order_sentence(one) for one in ordered),
         adjustments=tuple(dict.fromkeys(text for one in found for text in one.adjustments)),

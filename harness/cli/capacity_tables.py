@@ -66,11 +66,7 @@ def print_capacities(
 
 def sentence(one: EngineCapacity, goal: CapacityGoal) -> str:
     """The answer in words."""
-    limits = " and ".join(
-        f"{label_of(metric)} ≤ {quantity(s, 's')}" for metric, s in goal.slo_s.items()
-    )
-    what = f"{limits} for {quantity(goal.attainment, 'share')} of the requests"
-    search = one.search
+    what, search = asked(goal), one.search
     if search.outcome == "always":
         return f"holds {what} at any rate, even with {_AT_ONCE[one.arriving]}"
     assert search.fails is not None
@@ -81,6 +77,23 @@ def sentence(one: EngineCapacity, goal: CapacityGoal) -> str:
         f"holds {what} up to {rate(search.holds, one.arriving)} (95 %: {interval_text(one)})"
         f"{_unshown(one)}{_if_too_short(one)}; {at} ({_missed(one, goal)})"
     )
+
+
+def asked(goal: CapacityGoal) -> str:
+    """What is to hold, and for how many."""
+    limits = " and ".join(
+        f"{label_of(metric)} ≤ {quantity(s, 's')}" for metric, s in goal.slo_s.items()
+    )
+    return f"{limits} for {quantity(goal.attainment, 'share')} of the requests"
+
+
+def how_far(one: EngineCapacity) -> str:
+    """Up to which rate, and no more: what a headline has room for."""
+    if one.search.outcome == "always":
+        return "at any rate"
+    if one.search.holds is None:
+        return "at no rate"
+    return f"up to {rate(one.search.holds, one.arriving)}{_unshown(one)}"
 
 
 def _if_too_short(one: EngineCapacity) -> str:

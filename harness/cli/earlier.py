@@ -3,7 +3,6 @@ when it is told to."""
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -95,10 +94,11 @@ def _check_reports(directory: Path, what: str, command: str, *, overwrite: bool,
 
 def _command_in(path: Path, what: str) -> str:
     """Whose `what` is kept there. Raises StoreError for `out`."""
+    from ..storage.json_text import read_json
     from ..storage.store import StoreError
 
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["command"])
+        return str(read_json(path.read_text(encoding="utf-8"))["command"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError("out", path, f"holds no {what} that can be read; {_OR}") from error
 

@@ -17,7 +17,6 @@ runs:
 from __future__ import annotations
 
 import fcntl
-import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from typing import Any
 import yaml
 
 from ...engines.errors import ConfigError
+from ...engines.finite import is_finite_number
 from ...workloads.yaml_file import NotYamlError, parse_yaml
 from ..errors import StoreError, unreadable
 from ..storage.whole_file import write_whole, writing
@@ -142,7 +142,7 @@ def _run(path: Path, name: str, data: object) -> BaselineRun:
     _only(path, at, run, ("options", "allowed", "workload", "quantities"))
     quantities = _mapping(path, f"{at}.quantities", run.get("quantities"))
     for quantity, value in quantities.items():
-        if not _is_finite(value):
+        if not is_finite_number(value):
             raise ConfigError(_FIELD, f"{at}.quantities.{quantity}: {value!r}", "a finite number")
     return BaselineRun(
         {str(key): value for key, value in _mapping(path, at, run.get("options")).items()},
@@ -150,16 +150,6 @@ def _run(path: Path, name: str, data: object) -> BaselineRun:
         str(run.get("workload", "")),
         {str(key): float(value) for key, value in quantities.items()},
     )
-
-
-def _is_finite(value: object) -> bool:
-    """Whether it is a number to judge by: none is less or more than one that is not finite."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an integer of more digits than a float has room for
-        return False
 
 
 def _mapping(path: Path, at: str, data: object) -> dict[Any, Any]:

@@ -53,8 +53,7 @@ def check_own_cores(threads: int | None) -> None:
 
 
 def usable_cores() -> frozenset[int]:
-    """Empty where a system does not tell (macOS)."""
-    return frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else frozenset()
+    return frozenset(os.sched_getaffinity(0))
 
 
 def physical_core(core: int) -> str:

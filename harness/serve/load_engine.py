@@ -49,13 +49,7 @@ def load_engine(
     files = files_of(run.model, run.engine, report)
     settings = resolve(run.engine, files)
     set_threads(run)
-    cores = None
-    if own_cores and settings.device != "cpu":
-        raise ConfigError("own_cores", True, f"unset: the model is on {settings.device}")
-    if own_cores:
-        cores = part(usable_cores(), run.threads, physical_core)
-    if cores is not None:
-        keep_to(cores.engine)
+    cores = _parted(run, settings.device) if own_cores else None
     if run.verify_kernels:
         from ...engines.models.describe import describe_model
         from ..bench.verify_kernels import verify_kernels
@@ -69,6 +63,16 @@ def load_engine(
     warm_up(engine, clock)
     kv_tokens = engine.strategy.kv.capacity_tokens
     return engine, Loaded(files, settings, model.config.vocab_size, kv_tokens, cores)
+
+
+def _parted(run: RunConfig, device: str) -> Cores | None:
+    """What this thread keeps to from now on, and the rest. `check_own_cores` saw that there is."""
+    if device != "cpu":
+        raise ConfigError("own_cores", True, f"unset: the model is on {device}")
+    cores = part(usable_cores(), run.threads, physical_core)
+    if cores is not None:
+        keep_to(cores.engine)
+    return cores
 
 
 def warm_up(engine: Engine, clock: Clock) -> None:

@@ -216,9 +216,9 @@ def engine_capacity(
 
 
 def _setting(prepared: PreparedSimulation) -> str:
-    """`llama-3-8b, bfloat16, 1 x h100 (simulated), azure-conv, 500 requests`."""
+    """`llama-3-8b, bfloat16, 1 × h100 (simulated), azure-conv, 500 requests`."""
     machine, quant = prepared.machine, quant_of(settings_of(prepared))
-    where = f"{machine.devices} x {machine.hardware}"
+    where = f"{machine.devices} × {machine.hardware}"
     if machine.calibration is not None:
         where = machine.calibration.machine
     parts = (

@@ -5,17 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import StoreError
+from .directories import check_directory
 from .store import RESULT_FILE, repeat_directories
 
 
 def check_reports_directory(directory: Path) -> None:
     """Find out before the work whether its reports may go there. A run's directory, a repeated
-    run's, and those of an ablation, a sweep and a frontier hold nothing but their own files: with
-    another in it, their command would refuse to write there again. Raises StoreError for `out`."""
-    if not directory.exists():
-        return
-    if not directory.is_dir():
-        raise StoreError("out", directory, "is a file; expected a directory")
+    run's, and those of an ablation, a sweep and a finished frontier hold nothing but their own
+    files: with another in it, their command would refuse to write there again. A frontier that is
+    under way is not told from any directory of runs. Raises StoreError for `out`."""
+    check_directory(directory)
     if what := _kept(directory):
         raise StoreError("out", directory, f"holds {what}; expected another directory for reports")
 

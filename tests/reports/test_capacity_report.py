@@ -16,6 +16,7 @@ def engine(label: str, capacity_per_s: float, page: str = "report.html") -> Capa
     return Capacity(
         label,
         f"holds at {label}",
+        f"up to {capacity_per_s:g}/s",
         capacity_per_s,
         "1 to 2",
         "requests",
@@ -28,13 +29,27 @@ def engine(label: str, capacity_per_s: float, page: str = "report.html") -> Capa
 
 def told(*engines: Capacity) -> Capacities:
     return Capacities(
-        ("llama-3-8b", "qwen"), engines, 0.99, ("a is ahead",), (), "Same requests.", "far off", "c"
+        settings=("llama-3-8b", "qwen"),
+        engines=engines,
+        asked="it all",
+        target=0.99,
+        orders=("a is ahead",),
+        adjustments=(),
+        same="Same requests.",
+        error="far off",
+        command="c",
     )
 
 
-def test_the_answer_is_the_verdict_and_each_rate_is_marked() -> None:
+def test_the_verdict_is_short_and_says_once_what_holds() -> None:
+    """Known wrong here: the whole answer of each engine, twelve lines of heading for two."""
+    report = capacity_report(told(engine("a", 1.0), engine("b", 2.0), engine("c", 1.0)))
+    assert report.verdict == "a and c hold it all up to 1/s; b holds it up to 2/s."
+    assert report.statements[:3] == ("a holds at a.", "b holds at b.", "c holds at c.")
+
+
+def test_each_rate_is_marked() -> None:
     report = capacity_report(told(engine("a", 1.0), engine("b", math.inf)))
-    assert report.verdict == "a holds at a. b holds at b."
     assert [figure.value for figure in report.figures] == ["1", "any"]
     (rates,) = (part for part in report.parts if isinstance(part, Table) and part.id == "rates")
     assert [[cell.text for cell in row] for row in rates.rows[:3]] == [

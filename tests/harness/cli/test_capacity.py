@@ -59,7 +59,7 @@ def test_what_was_found_is_kept_beside_the_runs_at_capacity(
         main([*ASKED.replace("9s", "500ms").replace("--quiet ", "").split(), "found"])
     assert ended.value.code == 0
     said = " ".join(capsys.readouterr().out.split())
-    setting = "llama-3-8b, bfloat16, 1 x h100 (simulated), azure-conv, 2 requests"
+    setting = "llama-3-8b, bfloat16, 1 × h100 (simulated), azure-conv, 2 requests"
     assert said.startswith(setting)
     out = tmp_path / "found"
     told = json.loads((out / "capacity.json").read_text())
