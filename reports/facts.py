@@ -37,6 +37,17 @@ def replies_asked(run: Run) -> int:
     return sum(counters[f"requests_{end}"] for end in ("ok", "refused", "failed", "unfinished"))
 
 
+def counted_as(config: Mapping[str, Any]) -> tuple[str, str]:
+    """What a run's counts and rates of requests count, one and many: replies, where it asked for
+    several of each prompt."""
+    return ("reply", "replies") if (config.get("samples") or 1) > 1 else ("request", "requests")
+
+
+def unit_counted(unit: str, config: Mapping[str, Any]) -> str:
+    """A metric's unit, by `counted_as`: "requests/s" or "replies/s"."""
+    return unit.replace("requests", counted_as(config)[1])
+
+
 def floats(frame: pd.DataFrame, column: str) -> Floats:
     """A numeric column as float64, NaN where absent; also of an empty frame without a dtype."""
     return frame[column].to_numpy(dtype=np.float64)

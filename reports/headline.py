@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import machine_use, server
 from .facts import (
     client_error_s,
+    counted_as,
     engine_name,
     failures,
     has_random_weights,
@@ -15,6 +16,7 @@ from .facts import (
     stat,
     tail_of,
     told,
+    unit_counted,
 )
 from .format import count, duration, is_present, number, percent, plural, quantity, seconds, size
 from .glossary import label_of
@@ -133,7 +135,8 @@ def verdict(run: Run) -> str:
     counters = run.result["counters"]
     parts = [
         f"{engine_name(run)} served {count(counters['requests_ok'])} of "
-        f"{plural(replies_asked(run), 'request')}, {quantity(throughput(run), 'output tokens/s')}"
+        f"{plural(replies_asked(run), *counted_as(run.result['config']))}, "
+        f"{quantity(throughput(run), 'output tokens/s')}"
     ]
     if may_end_early(run):
         tokens = server.tokens_text(run, run.result["target"])
@@ -154,7 +157,7 @@ def statements(run: Run) -> tuple[str, ...]:
     share = stat(run, "goodput_share", "run")
     if share is not None:
         limits = " and ".join(f"{label_of(m)} ≤ {seconds(s)}" for m, s in slo_s(run).items())
-        sentences.append(f"{percent(share)} of the requests met the SLO ({limits}).")
+        sentences.append(f"{percent(share)} of the {_many(run)} met the SLO ({limits}).")
     counters = run.result["counters"]
     if counters["preemptions"]:
         sentences.append(
@@ -164,6 +167,10 @@ def statements(run: Run) -> tuple[str, ...]:
     if (quality := _quality_sentence(run)) is not None:
         sentences.append(quality)
     return tuple(sentences)
+
+
+def _many(run: Run) -> str:
+    return counted_as(run.result["config"])[1]
 
 
 def _rate_sentence(run: Run) -> str:
@@ -211,7 +218,7 @@ def key_figures(run: Run) -> tuple[KeyFigure, ...]:
         *(_latency(run, one) for one in _LATENCIES if stat(run, one, "p50") is not None),
         *_attainment(run),
         KeyFigure(
-            "Requests served",
+            f"{_many(run).capitalize()} served",
             count(counters["requests_ok"]),
             f"of {count(replies_asked(run))}",
             ", ".join(
@@ -236,7 +243,8 @@ def _attainment(run: Run) -> tuple[KeyFigure, ...]:
     share = stat(run, "goodput_share", "run")
     if share is None:
         return ()
-    rate = quantity(stat(run, "goodput", "window"), "requests/s")
+    unit = unit_counted("requests/s", run.result["config"])
+    rate = quantity(stat(run, "goodput", "window"), unit)
     return (KeyFigure.of("SLO attainment", percent(share), f"goodput {rate}"),)
 
 

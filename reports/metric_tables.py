@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from .facts import client_error_s, tail_of
+from .facts import client_error_s, tail_of, unit_counted
 from .format import ABSENT, count, listed, number, scale_of
 from .glossary import METRICS, label_of
 from .model import Run, Table
@@ -69,7 +69,8 @@ def rates(run: Run) -> Table:
     }
     rows: list[list[str]] = []
     for metric in _in_order(found):
-        unit, stats = found[metric]["unit"], found[metric]["stats"]
+        stats = found[metric]["stats"]
+        unit = unit_counted(found[metric]["unit"], run.result["config"])
         scale = scale_of(unit, stats.values())
         cells = [scale.number(stats.get(name)) for name in ("window", "run")]
         rows.append([label_of(metric), scale.unit, *cells])

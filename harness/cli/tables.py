@@ -8,7 +8,8 @@ from rich.text import Text
 from ...reports.ablation_model import Ablation
 from ...reports.ablation_report import nothing_told, simulated_text
 from ...reports.ablation_tables import effects_table, left_out_table
-from ...reports.format import quantity, scale_of_typical
+from ...reports.facts import counted_as, unit_counted
+from ...reports.format import count, plural, quantity, scale_of_typical
 from ...reports.load_text import load_text
 from ...reports.metric_tables import NOT_SHOWN
 from ...reports.model import Table as ReportTable
@@ -42,20 +43,21 @@ def print_run(result: Result) -> None:
         console.print(f"[yellow]simulated[/] {foreign(text)}", soft_wrap=True)
     for op, how in result.emulated.items():
         console.print(f"[yellow]emulated[/] {foreign(f'{op}: {how}')}", soft_wrap=True)
-    served = f"{counters.requests_ok} of {_asked(result)} served in "
+    served = f"{count(counters.requests_ok)} of {_asked(result)} served in "
     served += quantity(result.duration_s, "s")
     if counters.steps is not None:
-        served += f", {counters.steps} steps, {counters.preemptions} preemptions"
+        served += f", {plural(counters.steps, 'step')}, "
+        served += plural(counters.preemptions or 0, "preemption")
     console.print(served)
     console.print(f"[dim]{foreign(load_text(result.model_dump(include=_SENT)))}[/]", soft_wrap=True)
     _print_target(console, result)
     console.print(_latencies(result))
     for name in RATES:
         if metric := result.metrics.get(name):
+            unit = unit_counted(metric.unit, config)
             window, whole = metric.stats.get("window"), metric.stats.get("run")
             console.print(
-                f"{name:20} {quantity(window, metric.unit)}  [dim](whole run "
-                f"{quantity(whole, metric.unit)})[/]"
+                f"{name:20} {quantity(window, unit)}  [dim](whole run {quantity(whole, unit)})[/]"
             )
     _print_machine_use(console, result)
     _print_memory(console, result)
@@ -111,8 +113,8 @@ def _print_target(console: TerminalConsole, result: Result) -> None:
 
 
 def _asked(result: Result) -> str:
-    requests, samples = result.workload.num_requests, int(result.config.get("samples") or 1)
-    return f"{requests} requests" if samples == 1 else f"{requests * samples} replies"
+    asked = result.workload.num_requests * int(result.config.get("samples") or 1)
+    return plural(asked, *counted_as(result.config))
 
 
 def _latencies(result: Result) -> Table:

@@ -15,7 +15,7 @@ import numpy as np
 from ...engines.trace import StepTrace
 from ..result import Check
 from ..stats.percentiles import percentile
-from .record import RequestRecord
+from .record import RequestRecord, counted_as
 
 RATE_SHARE = 0.95
 # Where steps held requests back, the sender is not to blame, and the engine still met another load.
@@ -104,7 +104,8 @@ def check_rate(
     )
     share, met = due_s / own_s, due_s / sent_s
     gaps = len(requests) - 1
-    detail = f"sent at {gaps / sent_s:.3g} requests/s, due at {gaps / due_s:.3g}"
+    sent = f"{gaps / sent_s:.3g} {counted_as(requests)}/s"
+    detail = f"sent at {sent}, due at {gaps / due_s:.3g}"
     if share < RATE_SHARE and own_s - due_s <= LAG_GRACE_S:
         detail += f"; the last was {1e3 * (own_s - due_s):.0f} ms late, of a short schedule"
         share, limit, ok = own_s - due_s, LAG_GRACE_S, True

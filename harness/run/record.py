@@ -70,3 +70,8 @@ class RequestRecord:
     @property
     def t_end_s(self) -> float | None:
         return self.token_times_s[-1] if self.token_times_s else None
+
+
+def counted_as(requests: Sequence[RequestRecord]) -> str:
+    """What records are in words: "replies", where several of a prompt were asked for."""
+    return "replies" if any(request.sample for request in requests) else "requests"

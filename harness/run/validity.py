@@ -18,7 +18,7 @@ from ..machine.throttling import Throttled, check_throttling
 from ..metrics.base import Interval
 from ..result import Check, Validity, Window
 from .lateness import check_rate, check_sender_lag, waits_for_steps
-from .record import RequestRecord, RequestStatus
+from .record import RequestRecord, RequestStatus, counted_as
 from .warm_cache import Prompt, check_prefix_cache
 from .window import changed_load
 
@@ -88,9 +88,10 @@ def check_complete(
     ended it, if not the user."""
     unfinished = unsent + sum(request.status is RequestStatus.UNFINISHED for request in requests)
     planned = len(requests) + unsent
-    detail = f"{planned} requests ended"
+    counted = counted_as(requests)
+    detail = f"{planned} {counted} ended"
     if interrupted or unfinished:
-        detail = f"{failure or 'interrupted'}: {unfinished} of {planned} requests did not end"
+        detail = f"{failure or 'interrupted'}: {unfinished} of {planned} {counted} did not end"
     return Check(
         id="complete",
         ok=not interrupted and not unfinished,
@@ -107,7 +108,7 @@ def check_errors(requests: Sequence[RequestRecord]) -> Check:
     by_status = Counter(request.status for request in requests)
     refused, failed = by_status[RequestStatus.REFUSED], by_status[RequestStatus.FAILED]
     served = by_status[RequestStatus.OK]
-    detail = f"{served} of {len(requests)} requests served, {refused} refused"
+    detail = f"{served} of {len(requests)} {counted_as(requests)} served, {refused} refused"
     if failed:
         detail += f", {failed} failed"
     if refused or failed:

@@ -15,7 +15,7 @@ from ..metrics.base import Interval
 from ..result import Window
 from ..stats.level import LevelChange, level_change
 from ..stats.mser import BATCH, batch_means, mser5
-from .record import RequestRecord, RequestStatus
+from .record import RequestRecord, RequestStatus, counted_as
 
 BINS = 200
 FEWEST_ENDED = 10
@@ -53,18 +53,19 @@ def steady_window(requests: Sequence[RequestRecord], duration_s: float) -> Windo
     if cut_bins is None:
         return _whole(duration_s, "MSER-5 saw no steady state before the last arrival")
     start_s = cut_bins * end_s / BINS
+    counted = counted_as(requests)
     ended = _ended(requests, Interval(start_s, end_s))
     if ended < FEWEST_ENDED:
         return _whole(
             duration_s,
-            f"fewer than {FEWEST_ENDED} requests ended between warm-up and the last arrival",
+            f"fewer than {FEWEST_ENDED} {counted} ended between warm-up and the last arrival",
         )
     due = sum(start_s < request.t_due_s <= end_s for request in requests)
     if abs(due - ended) > MOST_UNBALANCED * due:
         why = f"only {ended} ended{piled_up(requests, Interval(start_s, end_s))}"
         return _whole(
             duration_s,
-            f"{due} requests were due between warm-up and the last arrival, but "
+            f"{due} {counted} were due between warm-up and the last arrival, but "
             + (why if ended < due else f"{ended} ended"),
         )
     if changed := changed_rate(tokens[cut_bins:], Interval(start_s, end_s)):

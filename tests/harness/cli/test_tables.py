@@ -41,3 +41,17 @@ def test_a_terminal_shows_no_p99_that_requests_are_too_few_for(
     p90, p99, greatest = (row[:end].split()[-1] for end in ends)
     assert (p90, p99) == ("—" if served < 10 else "ms", shows)
     assert greatest == "ms"
+
+
+def test_several_replies_of_a_prompt_are_counted_as_replies(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Known wrong here: a load of 2 requests/s of which 6.72 requests/s were served."""
+    result = stored_run(*serve_in_turn(24)).result
+    workload = result.workload.model_copy(update={"num_requests": 6})
+    config = {**result.config, "dtype": "float32", "device": "cpu", "samples": 4}
+    print_run(result.model_copy(update={"config": config, "workload": workload}))
+    said = capsys.readouterr().out
+    assert "24 of 24 replies served" in said
+    assert "replies/s" in said
+    assert "requests/s" not in said

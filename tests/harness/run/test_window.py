@@ -110,6 +110,10 @@ def test_a_load_beyond_capacity_is_not_steady_however_even_its_tokens_are() -> N
 
     assert not window.steady
     assert "99 requests were due between warm-up and the last arrival, but only" in window.method
+    # Of several replies a prompt, replies are counted.
+    sampled = [replace(one, index=one.index // 4, sample=one.index % 4) for one in requests]
+    said = steady_window(sampled, requests[-1].t_end_s or 0.0).method
+    assert "99 replies were due between warm-up and the last arrival, but only" in said
     # Whoever has fewest goes first, so each has begun: no queue, however far beyond capacity.
     assert "ended: the batch was still filling, with" in window.method
     assert "queue" not in window.method
