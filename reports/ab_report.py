@@ -74,7 +74,9 @@ def _badge(ab: Ab) -> Badge:
 def _verdict(ab: Ab) -> str:
     """The worst that was found, with its intervals; the others by name."""
     if ab.failure:
-        proves = "what was measured proves nothing" if ab.stopped else "it was cut short"
+        proves = (
+            "what was measured proves nothing" if ab.stopped else "the comparison was cut short"
+        )
         return f"No verdict on whether B is worse than A: {proves}."
     regressed, open_ = _judged(ab, "regressed"), _judged(ab, "inconclusive")
     improved, passed = _judged(ab, "improved"), _judged(ab, "passed")

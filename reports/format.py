@@ -46,6 +46,12 @@ def number(value: float | None) -> str:
     return _grouped(f"{value:,.{digits}f}")
 
 
+def seconds_in(time_s: float) -> str:
+    """When in a run, in seconds, without the unit; what comes in its first half millisecond is
+    "0", for of a start there is nothing more to say."""
+    return number(0.0 if abs(time_s) < 5e-4 else time_s)
+
+
 def addends(whole: float, parts: Iterable[float]) -> list[str]:
     """Parts of a whole, with the decimals that `number` gives the whole: 33.7 and 0.8 of 34.5.
 

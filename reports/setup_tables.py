@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .facts import slo_s
-from .format import seconds, setting
+from .format import plural, seconds, setting
 from .glossary import label_of
 from .model import Run, Table
 from .tables import table
@@ -39,7 +39,7 @@ def environment(run: Run) -> Table:
 
 def _kernel(name: str, calls: Mapping[str, int]) -> str:
     """Who computed an operation and how often; of a result without counts, who was to."""
-    return ", ".join(f"{one} ({count:,} calls)" for one, count in calls.items()) or name
+    return ", ".join(f"{one} ({plural(times, 'call')})" for one, times in calls.items()) or name
 
 
 def settings_table(

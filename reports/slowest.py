@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .facts import floats, served, step_durations_s
-from .format import ABSENT, Scale, count, number, percent, plural, seconds
+from .format import ABSENT, Scale, count, percent, plural, seconds, seconds_in
 from .glossary import PARTS
 from .latency_parts import numbers
 from .model import Run, Table
@@ -30,7 +30,7 @@ def first_tokens(run: Run) -> Table | None:
     if not found or not found["slowest_requests"]:
         return None
     rows = [
-        (one["request_id"], number(one["t_due_s"]), *numbers(one["parts"], _MS))
+        (one["request_id"], seconds_in(one["t_due_s"]), *numbers(one["parts"], _MS))
         for one in found["slowest_requests"]
     ]
     return table(
@@ -57,13 +57,13 @@ def tokens(run: Run) -> Table | None:
                 known.span(first, last),
                 ABSENT if last is None else count(known.waiting[last]),
                 f"{count(one['token'])} of {one['request_id']}",
-                number(one["time_s"]),
+                seconds_in(one["time_s"]),
                 *numbers(one["parts"], _MS),
             ),
         )
     return table(
         "slowest-gaps",
-        f"Slowest {plural(len(found['slowest_tokens']), 'token')} by step, in ms",
+        f"Steps of the slowest {plural(len(found['slowest_tokens']), 'token')}, in ms",
         (
             "Step",
             "Waiting",
@@ -90,7 +90,7 @@ def steps(run: Run) -> Table | None:
     rows = [
         (
             count(step["index"]),
-            number(step["start_s"]),
+            seconds_in(step["start_s"]),
             _MS.number(step["end_s"] - step["start_s"]),
             count(step["prefill_tokens"]),
             count(step["decode_tokens"]),

@@ -13,6 +13,7 @@ from .format import (
     percent,
     plural,
     quantity,
+    seconds_in,
     size,
 )
 from .glossary import KV_STATES, METRICS, OTHER, PARTS, label_of
@@ -107,7 +108,7 @@ def slowest(run: Run) -> Table | None:
     rows = [
         (
             str(row["request_id"]),
-            number(row["t_due_s"]),
+            seconds_in(row["t_due_s"]),
             count(row["input_tokens"]),
             count(row["output_tokens"]),
             _ms(row["queue_s"]),

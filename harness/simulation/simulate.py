@@ -24,6 +24,7 @@ from ...engines.models.config import ModelConfig
 from ...engines.resolved import ResolvedEngine
 from ...engines.step import Limits
 from ...engines.strategy import build_strategy
+from ...reports.format import plural
 from ...workloads.api import LengthLimits, Plan
 from ..config import LoadConfig, RunConfig
 from ..machine.counted_model import count_model
@@ -125,7 +126,7 @@ def prepare_simulation(
 
 def simulate(prepared: PreparedSimulation, watch: Watch) -> Measured:
     """Serve the plan in virtual time, and say what was seen. Ctrl-C as in a real run."""
-    watch.stage(f"simulating {len(prepared.plan.requests)} requests")
+    watch.stage(f"simulating {plural(len(prepared.plan.requests), 'request')}")
     prepared = fresh(prepared)
     seen = observe(prepared, watch)
     watch.stage("summarising")

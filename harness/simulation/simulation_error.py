@@ -75,4 +75,4 @@ def _percent(share: float) -> str:
 
 
 def _signed(error: float) -> str:
-    return f"{100 * error:+.1f} %"
+    return f"{100 * error:+.1f} %".replace("-", "\u2212")

@@ -246,7 +246,7 @@ def test_dropped_quads_are_marked_where_they_were_and_count_for_nothing() -> Non
 
 @pytest.mark.parametrize(
     ("stopped", "badge", "said"),
-    [("", "Partial", "it was cut short"), ("time is up", "Invalid", "proves nothing")],
+    [("", "Partial", "the comparison was cut short"), ("time is up", "Invalid", "proves nothing")],
 )
 def test_without_a_verdict_the_reason_comes_first_and_the_pairs_stay(
     stopped: str, badge: str, said: str

@@ -45,6 +45,8 @@ def test_tokens_of_one_step_are_one_row_that_says_how_many_waited(run: Run) -> N
     ]
     assert column(table, "Waiting") == list(map(count, waiting))
     assert max(waiting) > 1
+    assert table is not None
+    assert table.title == f"Steps of the slowest {len(ended)} tokens, in ms"
 
 
 def test_a_token_names_every_step_since_the_one_before_it(run: Run) -> None:

@@ -233,7 +233,7 @@ def test_ab_that_is_cut_short_draws_what_it_measured(
     assert _main(*AB, "--engine paged", "--num-requests", "4", "--html", str(page)) == 130
     assert len(sides) == 2
     text = page.read_text()
-    assert "No verdict on whether B is worse than A: it was cut short." in text
+    assert "No verdict on whether B is worse than A: the comparison was cut short." in text
     assert "Every pair of TPOT mean" in text
     assert "ab.html: --out keeps it" in " ".join(capsys.readouterr().err.split())
 
