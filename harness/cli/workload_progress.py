@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ...reports.format import count
 from .console import TerminalConsole
 
 if TYPE_CHECKING:
@@ -52,6 +53,6 @@ def _lines(console: TerminalConsole, clock: Callable[[], float]) -> Told:
         next_s = clock() + _FIRST_S if next_s is None else next_s
         if done < of and clock() >= next_s:
             next_s = clock() + _LINE_S
-            console.print(f"{what}: {done:,} of {of:,}")
+            console.print(f"{what}: {count(done)} of {count(of)}")
 
     return say

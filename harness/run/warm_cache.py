@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
 from ...engines.trace import StepTrace
+from ...reports.format import count
 from ..result import Check
 
 Prompt = tuple[int, ...]
@@ -27,11 +28,13 @@ def check_prefix_cache(steps: Sequence[StepTrace], prompts: Mapping[str, Prompt]
     found = _found(steps, prompts)
     warm = warm_tokens(found, prompts)
     sent = sum(map(len, prompts.values()))
-    told = f"{sum(found.values())} of {sent} prompt tokens were found in the prefix cache"
+    told = f"{count(sum(found.values()))} of {count(sent)} prompt tokens "
+    told += "were found in the prefix cache"
     if not warm:
         return _check(0.0, told)
     return _check(
-        warm / sent, f"{told}, {warm} of them in no other prompt of the run: it was warm before"
+        warm / sent,
+        f"{told}, {count(warm)} of them in no other prompt of the run: it was warm before",
     )
 
 

@@ -27,9 +27,9 @@ def test_a_log_gets_a_line_after_a_second_and_one_each_five(
             clock.now_s = 99 + waited_s
             told("making prompts", round(waited_s * 1000), 20_000)
     assert capsys.readouterr().err.splitlines() == [
-        "making prompts: 1,100 of 20,000",
-        "making prompts: 6,200 of 20,000",
-        "making prompts: 11,500 of 20,000",
+        "making prompts: 1\u202f100 of 20\u202f000",
+        "making prompts: 6\u202f200 of 20\u202f000",
+        "making prompts: 11\u202f500 of 20\u202f000",
     ]
 
 

@@ -10,6 +10,7 @@ from llmbench.engines.trace import Chunks, StepTrace
 from llmbench.harness.run.drive import drive
 from llmbench.harness.run.planning import asked_of
 from llmbench.harness.run.warm_cache import check_prefix_cache
+from llmbench.reports.format import count
 from llmbench.workloads.api import Plan, PlannedRequest
 
 from ...engines.drive import CountingExecutor, make_core
@@ -33,6 +34,11 @@ def test_what_another_request_begins_with_may_be_found() -> None:
     assert check.ok
     assert check.value == 0.0
     assert check.detail == "66 of 102 prompt tokens were found in the prefix cache"
+
+
+def test_tokens_are_grouped_as_elsewhere() -> None:
+    detail = check_prefix_cache([], {"r0": tuple(range(4774))}).detail
+    assert detail == f"0 of {count(4774)} prompt tokens were found in the prefix cache"
 
 
 def test_what_no_other_request_begins_with_was_there_before() -> None:
