@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,16 @@ def test_hostile_names_stay_text() -> None:
     runs = [run, make_run("other")]
     compared = check(render(comparison_report(runs, comparison_of(runs))))
     assert len(compared.all("script")) == 4
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_no_heading_skips_a_level(count: int) -> None:
+    """Known wrong here: a chart of the first screen was an h3 right below the h1."""
+    runs = compared_runs(count)
+    text = render(comparison_report(runs, comparison_of(runs)))
+    levels = [int(level) for level in re.findall(r"<h([1-6])", own_part(text))]
+    assert levels[:2] == [1, 2]
+    assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
 @pytest.mark.parametrize("count", [2, 3])
