@@ -9,6 +9,7 @@ from .facts import failures, served, told
 from .format import (
     ABSENT,
     count,
+    is_present,
     number,
     percent,
     plural,
@@ -186,23 +187,26 @@ def memory(run: Run) -> Table | None:
 
 
 def quality(run: Run) -> Table | None:
-    """Distance to the unquantised engine; None if it was not measured."""
+    """Distance to the unquantised engine, or the perplexity alone where nothing was held beside
+    it; None if it was not measured."""
     found = run.result.get("quality")
     if found is None:
         return None
     text = quality_text(found)
     answers = f"over {count(found['compared_tokens'])} tokens of this run's answers"
+    alone = ("Perplexity", number(found["perplexity"]), text)
+    has_reference = is_present(found["reference_perplexity"]) or bool(found["compared_tokens"])
     rows = [
-        ("Perplexity", number(found["perplexity"]), text),
+        alone,
         ("Perplexity, reference", number(found["reference_perplexity"]), found["reference"]),
         *_distance(found, "text_", "on the text", "over the same tokens, in the same windows"),
         *_distance(found, "", "on the answers", answers),
     ]
     return table(
         "quality",
-        "Against the unquantised engine",
+        "Against the unquantised engine" if has_reference else "Perplexity",
         ("Measure", "Value", "How"),
-        rows,
+        rows if has_reference else [alone],
         words=("How",),
         note=found["caveat"],
     )
