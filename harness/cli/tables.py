@@ -9,7 +9,7 @@ from ...reports.ablation_model import Ablation
 from ...reports.ablation_report import nothing_told, simulated_text
 from ...reports.ablation_tables import effects_table, left_out_table
 from ...reports.facts import counted_as, unit_counted
-from ...reports.format import count, plural, quantity, scale_of_typical
+from ...reports.format import Scale, count, plural, quantity, scale_of_typical
 from ...reports.load_text import load_text
 from ...reports.metric_tables import NOT_SHOWN
 from ...reports.model import Table as ReportTable
@@ -119,18 +119,24 @@ def _asked(result: Result) -> str:
 
 def _latencies(result: Result) -> Table:
     table = numbers("latency", *(f"[dim]{stat}[/]" for stat in STATS))
-    for name in LATENCIES:
-        # One row for both where they are the same.
-        if (metric := result.metrics.get(name)) and not (name == "icl" and result.has_token_chunks):
-            values = [metric.stats.get(stat) for stat in STATS]
-            scale = scale_of_typical(metric.unit, [metric.stats.get("p50")], values)
-            label = "itl = icl" if name == "itl" and result.has_token_chunks else name
-            beyond = not_carried(int(metric.stats.get("count", result.counters.requests_ok)))
-            cells = (
-                NOT_SHOWN if stat in beyond else scale.quantity(value)
-                for stat, value in zip(STATS, values, strict=True)
-            )
-            table.add_row(label, *cells)
+    # One row for both where they are the same.
+    shown = [
+        (name, metric)
+        for name in LATENCIES
+        if (metric := result.metrics.get(name)) and not (name == "icl" and result.has_token_chunks)
+    ]
+    rows = [[metric.stats.get(stat) for stat in STATS] for _, metric in shown]
+    for (name, metric), values in zip(shown, rows, strict=True):
+        scale = scale_of_typical(metric.unit, [metric.stats.get("p50")], values)
+        if scale.unit == "µs" and any((value or 0.0) >= 1e-3 for row in rows for value in row):
+            scale = Scale("ms", 1e3)  # as in the other rows
+        label = "itl = icl" if name == "itl" and result.has_token_chunks else name
+        beyond = not_carried(int(metric.stats.get("count", result.counters.requests_ok)))
+        cells = (
+            NOT_SHOWN if stat in beyond else scale.quantity(value)
+            for stat, value in zip(STATS, values, strict=True)
+        )
+        table.add_row(label, *cells)
     return table
 
 

@@ -55,3 +55,18 @@ def test_several_replies_of_a_prompt_are_counted_as_replies(
     assert "24 of 24 replies served" in said
     assert "replies/s" in said
     assert "requests/s" not in said
+
+
+def test_rows_of_a_table_are_not_in_microseconds_beside_milliseconds(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Known wrong here: "tpot 544 µs" above "itl 0.544 ms"."""
+    result = stored_run(*serve_in_turn(24)).result
+    config = {**result.config, "dtype": "float32", "device": "cpu"}
+    tpot = result.metrics["tpot"]
+    short = tpot.model_copy(update={"stats": {**dict.fromkeys(tpot.stats, 5.44e-4), "count": 24}})
+    metrics = {**result.metrics, "tpot": short}
+    print_run(result.model_copy(update={"config": config, "metrics": metrics}))
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("tpot"))
+    assert "0.544 ms" in row
+    assert "µs" not in row
