@@ -13,6 +13,7 @@ from ...reports.format import count, number, percent, plural
 from ...workloads.api import PlannedRequest
 from ...workloads.fitting import FittedWorkload
 from ...workloads.preview import Lengths, Preview
+from ...workloads.sharing import SHARING_BLOCK_TOKENS
 from ...workloads.spec import WorkloadSpec
 from .console import TerminalConsole, foreign
 
@@ -57,10 +58,13 @@ def print_prompts(requests: Sequence[PlannedRequest], decode: Callable[..., str]
     console = TerminalConsole(soft_wrap=True)
     for one in requests:
         text = decode(one.prompt_token_ids[:_PROMPT_TOKENS], skip_special_tokens=False)
-        shown = " ".join(text.split())[:_PROMPT_CHARACTERS]
+        words = " ".join(text.split())
+        shown = words[:_PROMPT_CHARACTERS]
+        if len(words) > len(shown) or len(one.prompt_token_ids) > _PROMPT_TOKENS:
+            shown += " …"
         after = "" if one.after is None else f", after {one.after}"
         size = f"{len(one.prompt_token_ids)} tokens in, {one.output_tokens} out{after}"
-        console.print(f"\n[dim]request {one.index}: {size}[/]\n  {foreign(shown)} …")
+        console.print(f"\n[dim]request {one.index}: {size}[/]\n  {foreign(shown)}")
 
 
 def print_too_long(spec: WorkloadSpec, too_long: int, of: int, longest: int) -> None:
@@ -99,7 +103,10 @@ def _facts(spec: WorkloadSpec, seen: Preview) -> list[tuple[str, str]]:
         facts.append(("sessions", f"{count(seen.sessions)}: {turns}"))
     chats = f", {count(seen.chats)} as chats" if seen.chats else ""
     facts.append(("prompts", f"{spec.prompts.kind}{chats}"))
-    shared = f"{percent(seen.shared_share)} of prompt tokens begin an earlier prompt, too"
+    shared = (
+        f"{percent(seen.shared_share)} of prompt tokens are in whole blocks of "
+        f"{SHARING_BLOCK_TOKENS} that an earlier prompt began with"
+    )
     facts.append(("shared", shared))
     return facts
 

@@ -11,7 +11,8 @@ import jsonschema
 import pytest
 import yaml
 from llmbench.harness.cli import main
-from llmbench.harness.cli.workload_tables import bars
+from llmbench.harness.cli.workload_tables import bars, print_prompts
+from llmbench.workloads.api import PlannedRequest
 
 MINE = """
 num_requests: 12
@@ -71,7 +72,19 @@ def test_a_first_look(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert lengths.split()[-1] == "540"
     # In blocks of 16: a session's second turn finds one, its third two, its first one that another
     # session left; 3 x 16 for the first session and 4 x 16 for each of the others, of 540.
-    assert "shared       44.4 % of prompt tokens" in out
+    assert "shared       44.4 % of prompt tokens are in whole blocks of 16 that" in out
+
+
+def test_only_a_prompt_that_was_cut_ends_in_dots(capsys: pytest.CaptureFixture[str]) -> None:
+    """Known wrong here: "Write a haiku about the sea. …" of a whole prompt."""
+    several = [
+        PlannedRequest(index, None, tuple(range(tokens)), output_tokens=1)
+        for index, tokens in enumerate((3, 61))
+    ]
+    print_prompts(several, lambda ids, **_: " ".join(map(str, ids)))
+    whole, cut = (line for line in capsys.readouterr().out.splitlines() if line[:3] == "  0")
+    assert whole == "  0 1 2"
+    assert cut.endswith(" …")
 
 
 @pytest.mark.parametrize(("fit", "does"), [("error", "refuses them"), ("clip", "cuts them short")])
