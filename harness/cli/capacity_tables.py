@@ -113,7 +113,7 @@ def _unshown(one: EngineCapacity) -> str:
     """What the rate is not, beside it; the notes say why. Empty where it is what was asked for."""
     if _is_burst(one):
         return ", in a burst: not shown for a lasting load"
-    return ", not shown: too few requests" if _are_few(one) else ""
+    return " in this run, too few requests to show it" if _are_few(one) else ""
 
 
 def _is_burst(one: EngineCapacity) -> bool:
