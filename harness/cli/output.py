@@ -42,15 +42,20 @@ Quiet = Annotated[
 
 
 def finish(measured: Measured, directory: Path, stood: Standing, *, as_json: bool) -> Exit:
-    """Store, report, print. stood: what may be replaced. Returns the exit code."""
+    """Store, report, print. stood: what may be replaced. Returns the exit code. Raises StoreError
+    for `out`, and has printed then what was measured."""
     from ..cells.runner import store_measured
-    from ..storage.json_text import json_text
+    from ..errors import StoreError
 
-    stored = store_measured(directory, measured, stood)
-    if as_json:
-        print(json_text(measured.result.model_dump()))
-    else:
-        _print_summary(measured, stored.directory)
+    try:
+        stored = store_measured(directory, measured, stood)
+    except StoreError:
+        # To see the numbers takes no room on a disk, and to measure them again takes long.
+        _print_result(measured, as_json=as_json)
+        raise
+    _print_result(measured, as_json=as_json)
+    if not as_json:
+        say_report(stored.directory / "report.html")
     code = verdict_of(measured)
     say_beside(directory, stored)
     return code
@@ -104,11 +109,14 @@ def write_ab(ab: Ab, page: Path | None, figures: Path | None) -> None:
         draw(report, figures)
 
 
-def _print_summary(measured: Measured, directory: Path) -> None:
+def _print_result(measured: Measured, *, as_json: bool) -> None:
+    from ..storage.json_text import json_text
     from .tables import print_run
 
-    print_run(measured.result)
-    say_report(directory / "report.html")
+    if as_json:
+        print(json_text(measured.result.model_dump()))
+    else:
+        print_run(measured.result)
 
 
 def say_report(page: Path) -> None:
