@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...engines.errors import ConfigError
+from ...engines.errors import MissingError
 from ...engines.models.catalogue import list_models, resolve_model
 from ...engines.models.tokenizer import load_tokenizer
 from ...workloads.api import Plan, WorkloadError
@@ -131,8 +131,11 @@ def tokenizer_of_server(
     if name is None:
         known = {entry.name for entry in list_models()}
         if model not in known and not Path(model).is_dir():
-            allowed = "--tokenizer NAME or DIRECTORY: prompts have exact lengths in its tokens"
-            raise ConfigError("tokenizer", f"of {model!r}, not known here", allowed)
+            raise MissingError(
+                "tokenizer",
+                "--tokenizer NAME or DIRECTORY, for prompts have exact lengths in its tokens: "
+                f"{model!r} is no model known here",
+            )
         name = model
     return name, resolve_model(name, watch.stage, field="tokenizer").directory
 

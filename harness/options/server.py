@@ -172,7 +172,7 @@ def server_options(
     ] = None,
 ) -> ServerAsked:
     """The server that they make, checked."""
-    from ...engines.errors import ConfigError, unknown_name
+    from ...engines.errors import MissingError, unknown_name
     from ..client.config import ClientConfig, parse_extra, parse_timeouts, parse_url
     from ..client.headers import parse_headers
     from ..client.tls import Trust
@@ -182,7 +182,7 @@ def server_options(
     if target != "openai":
         return ServerAsked(None, None, None)
     if base_url is None:
-        raise ConfigError("target", target, "--base-url beside it, as http://HOST:PORT")
+        raise MissingError("base_url", "--base-url http://HOST:PORT beside --target openai")
     client = ClientConfig(
         url=parse_url(base_url),
         endpoint=endpoint,  # pyright: ignore[reportArgumentType] -- it checks them itself

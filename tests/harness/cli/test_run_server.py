@@ -97,7 +97,7 @@ def test_a_model_that_ends_its_replies_is_measured_where_it_may(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--target", "openai"], "target: 'openai' is not allowed; expected --base-url beside it"),
+        (["--target", "openai"], "base_url: missing; expected --base-url http://HOST:PORT"),
         (["--base-url", "http://h"], "base_url: 'http://h' is not allowed; expected --target open"),
         (
             ["--output-lengths", "at-most"],

@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmbench.engines.errors import ConfigError
+from llmbench.engines.errors import ConfigError, MissingError
 from llmbench.engines.models.catalogue import resolve_model
 from llmbench.engines.models.tokenizer import load_tokenizer
 from llmbench.harness.client.calibration import CalibratedLoad, ClientCalibration, Load
 from llmbench.harness.client.config import ClientConfig, parse_url
 from llmbench.harness.client.names import name_within_run
-from llmbench.harness.client.prepare import ServerRunConfig, prepare_server_run
+from llmbench.harness.client.prepare import (
+    ServerRunConfig,
+    prepare_server_run,
+    tokenizer_of_server,
+)
 from llmbench.harness.client.run import measure_server
+from llmbench.harness.client.servers import Server
 from llmbench.harness.comparison.compare import compare
 from llmbench.harness.config import LoadConfig
 from llmbench.harness.errors import InvalidRun
@@ -109,6 +114,12 @@ def test_a_tokenizer_that_is_not_known_is_called_one() -> None:
         config = ServerRunConfig(ClientConfig(parse_url(url)), LOAD, tokenizer="nosuchtok")
         with pytest.raises(ConfigError, match=r"^tokenizer: 'nosuchtok' is not allowed"):
             prepare_server_run(config, Silent())
+
+
+def test_a_model_without_a_known_tokenizer_asks_for_one() -> None:
+    """Known wrong here: "tokenizer: \"of 'my-odd-model', not known here\" is not allowed"."""
+    with pytest.raises(MissingError, match=r"^tokenizer: missing; expected --tokenizer NAME"):
+        tokenizer_of_server(None, "my-odd-model", Server("any"), Silent())
 
 
 @pytest.mark.parametrize("endpoint", ["completions", "chat"])
