@@ -128,7 +128,11 @@ class _Runner:
             rounds = max(1, round(TURN_S / (once_s * len(bound))))
             self.repeats = rounds * len(bound) if len(bound) * once_s < TURN_S else len(bound)
             self.repeats = min(self.repeats, max(1, round(4 * TURN_S / once_s)))
-            self.graph = _captured(bound, self.repeats) if device.type == "cuda" else None
+            whole = max(self.repeats, len(bound))
+            self.graph = _captured(bound, whole) if device.type == "cuda" else None
+            if self.graph is not None:
+                # A replay starts over: fewer than all copies would be found in the cache.
+                self.repeats = whole
 
     def turn_s(self) -> float:
         """Seconds of a call."""

@@ -96,7 +96,11 @@ def name_of(multiplied: torch.dtype) -> str:
 
 
 def last_level_cache_bytes(device: torch.device) -> int:
-    """The GPU's L2, or the CPU's L3 as Linux says, as far as one process can count on it."""
+    """The GPU's L2, or the CPU's L3 as Linux says, as far as one process can count on it.
+
+    AMD's Infinity Cache, which lies behind the L2 (256 MB on an MI300X), is not counted: there,
+    what exceeds this may still come from a cache.
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).L2_cache_size
     try:

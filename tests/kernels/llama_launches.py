@@ -128,8 +128,14 @@ LAUNCHES: dict[str, Callable[[], list[Launch]]] = {
     "e4m3 decode, split": partial(attention_over_codes, (1,), 2048),
     "e4m3 decode": partial(attention_over_codes, (1,) * 64, 2048),
     "e4m3 contexts": partial(attention_over_codes, (512, 512), 512),
+    "int8 contexts": partial(attention_over_codes, (512, 512), 512, torch.int8),
     "int8 decode": partial(attention_over_codes, (1,) * 64, 2048, torch.int8),
     "sample, nothing": sample,
     "sample, top-p": partial(sample, top_p=True),
     "sample, all three": partial(sample, top_k=True, top_p=True, min_p=True),
 }
+
+
+def runs_on(target: str, name: str) -> bool:
+    """Of an NVIDIA target: before sm_89 none multiplies e4m3, and `triton-widened` runs instead."""
+    return not name.startswith("fp8") or int(target.removeprefix("sm_")) >= 89

@@ -1,5 +1,6 @@
 """Instructions of loops, from NVIDIA's disassembler where Triton brings it; run as a module, it
-prints those of the kernels that bind a decode step of Llama-3-8B: nothing runs on a GPU.
+prints those of the kernels that bind a decode step of Llama-3-8B, for an NVIDIA target. Nothing
+runs on a GPU.
 
     python -m tests.kernels.sass sm_90
 """
@@ -21,6 +22,7 @@ _LABEL = re.compile(r"^(\.L_x_\d+):")
 _INSTRUCTION = re.compile(r"/\*[0-9a-f]{4,}\*/\s+(.*?);")
 _PREDICATE = re.compile(r"^@!?U?P\w+\s+")
 _REGISTERS = re.compile(r"\bREG:(\d+)")
+_STACK = re.compile(r"\bSTACK:(\d+)")
 _BRANCH = re.compile(r"\bBRA\b.*?(\.L_x_\d+)")
 
 
@@ -48,7 +50,16 @@ def _loops(lines: list[str], labels: dict[str, int]) -> Iterator[Counter[str]]:
 
 def registers(made: Any) -> int:
     """A thread's, of a kernel compiled for an NVIDIA device."""
-    found = _REGISTERS.search(_read(made, "cuobjdump", "-res-usage"))
+    return _used(made, _REGISTERS)
+
+
+def stack_bytes(made: Any) -> int:
+    """A thread's: what registers were spilled to."""
+    return _used(made, _STACK)
+
+
+def _used(made: Any, what: re.Pattern[str]) -> int:
+    found = what.search(_read(made, "cuobjdump", "-res-usage"))
     assert found
     return int(found[1])
 
@@ -67,14 +78,20 @@ def _read(made: Any, tool: str, option: str) -> str:
 
 
 if __name__ == "__main__":
-    from .llama_launches import LAUNCHES
+    from .llama_launches import LAUNCHES, runs_on
 
+    target = sys.argv[1]
+    if not target.startswith("sm_"):
+        sys.exit(f"target {target}: not NVIDIA's (sm_80, sm_89, sm_90, sm_100, sm_120)")
     for name, launch in LAUNCHES.items():
+        if not runs_on(target, name):
+            continue
         for one in launch():
-            made = one.made(sys.argv[1])
+            made = one.made(target)
             print(
                 f"{name}: {one.kernel.__name__}, {made.metadata.num_warps} warps, "
-                f"{registers(made)} registers, {made.metadata.shared} bytes shared"
+                f"{registers(made)} registers, {stack_bytes(made)} bytes spilled, "
+                f"{made.metadata.shared} bytes shared"
             )
             for loop in loops(made):
                 parts = ", ".join(f"{count} {op}" for op, count in loop.most_common(8))

@@ -58,6 +58,26 @@ def test_every_copy_was_computed_before_a_capture(monkeypatch: pytest.MonkeyPatc
     assert before == [list(range(7))]
 
 
+@pytest.mark.parametrize(("graph", "repeats"), [(object(), 700), (None, 40)])
+def test_a_graph_reads_every_copy(
+    graph: object, repeats: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It starts over at each replay: of the first 40 copies alone, a cache holds all. Calls that
+    are launched one by one go on where the last turn ended, so 40 ms of them do."""
+    asked: list[int] = []
+
+    def captured(_calls: Sequence[Callable[[], object]], calls: int) -> object:
+        asked.append(calls)
+        return graph
+
+    monkeypatch.setattr(bench, "_captured", captured)
+    monkeypatch.setattr(bench, "seconds", lambda _device, call, _repeats=1: call() or 1e-3)
+    one = Implementation("silu_mul", "slow", lambda _: None, lambda _device, _dtype: True, 0)
+    runner = bench._Runner(one, [Call((copy,)) for copy in range(700)], CUDA)
+    assert asked == [700]
+    assert runner.repeats == repeats
+
+
 def test_one_that_raises_is_named_and_the_others_are_timed() -> None:
     def raises(gate_up: torch.Tensor) -> torch.Tensor:  # noqa: ARG001
         raise ValueError("out of\nshared memory")

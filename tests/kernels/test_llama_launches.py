@@ -7,7 +7,7 @@ import pytest
 from llmbench.kernels.triton import attention, nibbles
 from llmbench.kernels.triton import w4a8 as w4a8_linear
 
-from .llama_launches import LAUNCHES, w4a8, w4a16
+from .llama_launches import LAUNCHES, runs_on, w4a8, w4a16
 from .sass import loops, registers
 from .triton_launches import as_on
 
@@ -118,3 +118,10 @@ def test_a_row_becomes_codes_with_all_the_warps_it_feeds() -> None:
     codes = LAUNCHES["fp8, 1 row"]()[0]
     assert codes.kernel.__name__ == "token_codes_kernel"
     assert codes.arguments["num_warps"] == 16
+
+
+def test_what_is_printed_for_a_target_is_what_runs_there() -> None:
+    """To compile a product of e4m3 for sm_80 raises, which ended the print."""
+    left = [name for name in LAUNCHES if not runs_on("sm_80", name)]
+    assert left == ["fp8, 1 row", "fp8, 64 rows"]
+    assert all(runs_on("sm_89", name) for name in LAUNCHES)
