@@ -78,7 +78,7 @@ def build_kv(
         pool_tokens // engine.block_size,
         engine.block_size,
         prefix_cache=engine.prefix_cache,
-        whole_contexts=engine.batching == "mixed" and engine.mixing == "inflight",
+        whole_contexts=isinstance(_batching(engine, limits), InflightBatching),
         host_blocks=host_tokens // engine.block_size,
     )
 
