@@ -78,6 +78,7 @@ def build_kv(
         pool_tokens // engine.block_size,
         engine.block_size,
         prefix_cache=engine.prefix_cache,
+        whole_contexts=isinstance(_batching(engine, limits), InflightBatching),
         host_blocks=host_tokens // engine.block_size,
     )
 

@@ -32,10 +32,17 @@ class Admission(Protocol):
         ...
 
     def admit(
-        self, request: RequestState, tokens: int, running: Sequence[RequestState], kv: KVRoom
+        self,
+        request: RequestState,
+        tokens: int,
+        running: Sequence[RequestState],
+        kv: KVRoom,
+        *,
+        promised_units: int = 0,
     ) -> bool:
         """Whether a request that `can_ever_hold` is true of may start now. tokens: how much of it
-        the batching policy wants room for at once."""
+        the batching policy wants room for at once. promised_units: free ones that are spoken for,
+        beside what `running` may still take."""
         ...
 
     def readmit(self, requests: Sequence[RequestState], kv: KVRoom) -> Verdict:

@@ -36,10 +36,16 @@ class OptimisticAdmission:
         return kv.total_units - needed >= self._spare_units(kv)
 
     def admit(
-        self, request: RequestState, tokens: int, running: Sequence[RequestState], kv: KVRoom
+        self,
+        request: RequestState,
+        tokens: int,
+        running: Sequence[RequestState],
+        kv: KVRoom,
+        *,
+        promised_units: int = 0,
     ) -> bool:
         del running  # only what is free now counts
-        spare = kv.free_units - kv.needs(request, tokens)
+        spare = kv.free_units - promised_units - kv.needs(request, tokens)
         return spare >= self._spare_units(kv) and kv.fits(request, tokens)
 
     def readmit(self, requests: Sequence[RequestState], kv: KVRoom) -> Verdict:

@@ -34,10 +34,16 @@ class ReserveAdmission:
         return kv.units_of(request, request.full_tokens) <= kv.total_units
 
     def admit(
-        self, request: RequestState, tokens: int, running: Sequence[RequestState], kv: KVRoom
+        self,
+        request: RequestState,
+        tokens: int,
+        running: Sequence[RequestState],
+        kv: KVRoom,
+        *,
+        promised_units: int = 0,
     ) -> bool:
         del tokens  # the whole of it, whatever is computed first
-        free = kv.free_units
+        free = kv.free_units - promised_units
         needed = kv.needs(request, request.full_tokens)
         if needed > free or not kv.fits(request, request.full_tokens):
             return False

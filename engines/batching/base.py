@@ -131,7 +131,7 @@ class Planning:
         return Chunk(head, cached, length)
 
     def begin(self, head: RequestState, room: int, cached: int) -> None:
-        """The head of the queue starts, with what the prefix cache has of it computed already."""
+        """A waiting request starts, with what the prefix cache has of it computed already."""
         self.queues.start(head)
         if not self.kv.extend(head, room):
             raise RuntimeError(f"no KV room for {head.request_id}, which was admitted")

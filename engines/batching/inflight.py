@@ -1,8 +1,9 @@
 """In-flight batching: first who may hold memory, then whose tokens fit into this step.
 
 Source: TensorRT-LLM's capacity scheduler (GUARANTEED_NO_EVICT with `reserve` admission,
-MAX_UTILIZATION with `optimistic`) and its micro-batch scheduler. In the packed input, contexts
-precede generation.
+MAX_UTILIZATION with `optimistic`) and its micro-batch scheduler. The first only counts room, which
+is taken with a context's first chunk: one that gets no tokens in a step has not begun. In the
+packed input, contexts precede generation.
 """
 
 from __future__ import annotations
@@ -38,25 +39,27 @@ class InflightBatching:
         longest = limits.max_model_len
         if not self.chunked:
             longest = min(longest, limits.max_num_batched_tokens)
-        _Capacity(step, longest).decide()
+        newcomers = _Capacity(step, longest).decide()
         decoding, contexts = split_running(queues.running)
         decodes = decodes_of(decoding)
         if not step.took_places:
             decodes += step.return_swapped(Budget.of(limits, queues.seats))
-        if not contexts:
+        if not (contexts or newcomers):
             return step.plan((), decodes)
         if not self.chunked:
-            return _in_list_order(step, decodes)
+            return _in_list_order(step, decodes, newcomers)
         budget = limits.max_num_batched_tokens - len(decodes)
-        lengths = self._chunk_lengths([one.uncomputed_tokens for one in contexts], budget)
-        return step.plan(
-            [
-                Chunk(context, context.computed_tokens, length)
-                for context, length in zip(contexts, lengths, strict=True)
-                if length  # a context that gets nothing keeps its place
-            ],
-            decodes,
-        )
+        remaining = [one.uncomputed_tokens for one in contexts]
+        remaining += [_new_tokens(step, one) for one in newcomers]
+        lengths = self._chunk_lengths(remaining, budget)
+        chunks = [
+            Chunk(context, context.computed_tokens, length)
+            for context, length in zip(contexts, lengths, strict=False)
+        ]
+        for head, length in zip(newcomers, lengths[len(contexts) :], strict=True):
+            chunks += _begin(step, head, length)
+        # A context that gets nothing keeps its place.
+        return step.plan([chunk for chunk in chunks if chunk.length], decodes)
 
     def _chunk_lengths(self, remaining: Sequence[int], budget: int) -> list[int]:
         """How much of each context is computed. Contexts that all fit are not cut."""
@@ -74,6 +77,8 @@ class _Capacity:
     last of the running paused, perhaps itself, and nobody from that rank on is considered again in
     this step. Reserve: the running never run short; the first new one that does not fit ends the
     walk.
+
+    A new one takes its room at once only where others run behind it, who are to see what it leaves.
     """
 
     def __init__(self, step: Planning, longest_tokens: int) -> None:
@@ -83,15 +88,22 @@ class _Capacity:
         self.admits = not step.queues.swapped
         # The place of the last to be paused.
         self.end: tuple[int, int] | None = None
-        self.skipped: list[RequestState] = []
+        # Who may begin, behind all that run, with the seats that they take; and the units that they
+        # and the running were promised.
+        self.newcomers: list[RequestState] = []
+        self.seats = 0
+        self.promised_units: int | None = None
+        # Who was taken off the waiting queue without having begun.
+        self.passed: list[RequestState] = []
         # First new blocks of contexts that are being computed.
         self.producing: set[bytes | None] = set()
         if step.kv.names_blocks and step.queues.waiting:
             _, contexts = split_running(step.queues.running)
             self.producing.update(map(step.kv.next_new_block, contexts))
 
-    def decide(self) -> None:
-        """Afterwards the running queue is who holds memory, with room for its next tokens."""
+    def decide(self) -> list[RequestState]:
+        """Afterwards the running queue is who holds memory, with room for its next tokens. Returns
+        those of the waiting queue who may begin beside them, in order."""
         queues, kv = self.step.queues, self.step.kv
         running, waiting = queues.running, queues.waiting
         turn = 0
@@ -105,9 +117,10 @@ class _Capacity:
                 self._pause_last()
             elif candidate is None:
                 break
-            elif self._start(candidate):
+            elif self._admit(candidate):
                 turn += 1
-        waiting.extendleft(reversed(self.skipped))
+        waiting.extendleft(reversed(self.passed))
+        return self.newcomers
 
     def _candidate(self) -> RequestState | None:
         """The next who is new, if it stands before all that were paused."""
@@ -121,8 +134,9 @@ class _Capacity:
         self.end = victim.rank
         self.step.preempt([victim])
 
-    def _start(self, head: RequestState) -> bool:
-        """The head of the waiting queue starts, is refused, skipped or stops the admission.
+    def _admit(self, head: RequestState) -> bool:
+        """The head of the waiting queue may begin, is refused, skipped or stops the admission.
+        Whether it runs now.
 
         With a prefix cache, one whose first new block another context is producing now is left for
         a later step, when it will be found; those behind it are tried.
@@ -132,33 +146,73 @@ class _Capacity:
             return False
         behind = bool(queues.running) and queues.running[-1].rank > head.rank
         pauses = behind and not step.admission.guarantees_completion
-        has_seat = queues.seats + head.samples <= step.limits.max_num_seqs
+        has_seat = queues.seats + self.seats + head.samples <= step.limits.max_num_seqs
         if not has_seat and not pauses:
             self.admits = False
             return False
         first_new = kv.next_new_block(head)
         if first_new is not None and first_new in self.producing:
-            self.skipped.append(queues.waiting.popleft())
+            self.passed.append(queues.waiting.popleft())
             return False
-        tokens = head.known_tokens
-        if has_seat and step.admission.admit(head, tokens, queues.running, kv):
-            step.begin(head, tokens, kv.cached_tokens(head))
+        if has_seat and self._has_room(head, behind):
             self.producing.add(first_new)
-            return True
+            if behind:
+                step.begin(head, head.known_tokens, kv.cached_tokens(head))
+            else:
+                self._promise(head)
+            return behind
         if pauses:
             self._pause_last()
         else:
             self.admits = False
         return False
 
+    def _has_room(self, head: RequestState, behind: bool) -> bool:
+        step, running = self.step, self.step.queues.running
+        if behind:
+            return step.admission.admit(head, head.known_tokens, running, step.kv)
+        if self.promised_units is None:
+            guarantees = step.admission.guarantees_completion
+            self.promised_units = step.kv.promised_units(running) if guarantees else 0
+        return step.admission.admit(
+            head, head.known_tokens, (), step.kv, promised_units=self.promised_units
+        )
+
+    def _promise(self, head: RequestState) -> None:
+        step = self.step
+        guarantees = step.admission.guarantees_completion
+        tokens = head.full_tokens if guarantees else head.known_tokens
+        self.promised_units = (self.promised_units or 0) + step.kv.needs(head, tokens)
+        self.seats += head.samples
+        self.newcomers.append(head)
+        self.passed.append(step.queues.waiting.popleft())
+
 
 def _rank(request: RequestState) -> tuple[int, int]:
     return request.rank
 
 
-def _in_list_order(step: Planning, decodes: Sequence[Chunk]) -> StepPlan:
-    """Contexts and generation as they stand in the queue; the first that does not fit whole stops.
-    Nobody loses memory by it: who is left out keeps its place."""
+def _new_tokens(step: Planning, head: RequestState) -> int:
+    """That the head, which has not begun, would compute."""
+    return head.known_tokens - step.kv.cached_tokens(head)
+
+
+def _begin(step: Planning, head: RequestState, length: int) -> list[Chunk]:
+    """Its first chunk, and room for all that it knows; none if it gets no tokens, or if what began
+    before it took the only piece of memory that it fitted."""
+    if not (length and step.kv.fits(head, head.known_tokens)):
+        return []
+    # Less than before if what began before it took a cached block.
+    cached = step.kv.cached_tokens(head)
+    step.begin(head, head.known_tokens, cached)
+    return [Chunk(head, cached, length)]
+
+
+def _in_list_order(
+    step: Planning, decodes: Sequence[Chunk], newcomers: Sequence[RequestState]
+) -> StepPlan:
+    """Contexts and generation as they stand in the queue, then who may begin; the first that does
+    not fit whole stops. Nobody loses memory by it: who is left out keeps its place."""
     with_room = {chunk.request: chunk for chunk in decodes}
     budget = step.limits.max_num_batched_tokens
     prefills: list[Chunk] = []
@@ -170,6 +224,13 @@ def _in_list_order(step: Planning, decodes: Sequence[Chunk]) -> StepPlan:
             break
         budget -= chunk.length
         (generation if decode else prefills).append(chunk)
+    else:
+        for head in newcomers:
+            length = _new_tokens(step, head)
+            if length > budget:
+                break
+            budget -= length
+            prefills += _begin(step, head, length)
     return step.plan(prefills, generation)
 
 

@@ -24,7 +24,7 @@ class BlockPool:
         """Free blocks with known content."""
         self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(num_blocks))
         self._content: dict[int, bytes] = {}
-        self._by_content: dict[bytes, int] = {}
+        self._by_content: dict[bytes, dict[int, None]] = {}
 
     @property
     def free_blocks(self) -> int:
@@ -33,9 +33,7 @@ class BlockPool:
     def take(self) -> int:
         """The least recently freed block, its content forgotten. KeyError if none is free."""
         block, _ = self._free.popitem(last=False)
-        content = self._content.pop(block, None)
-        if content is not None:
-            del self._by_content[content]
+        if self._unname(block):
             self.cached_blocks -= 1
         self.refs[block] = 1
         return block
@@ -61,20 +59,18 @@ class BlockPool:
                 self.cached_blocks += block in self._content
 
     def find(self, content: bytes) -> int | None:
-        """The block that keeps this content, held or free."""
-        return self._by_content.get(content)
+        """Of the blocks that keep this content, held or free, the one that was named first."""
+        return next(iter(self._by_content.get(content, ())), None)
 
     def name(self, block: int, content: bytes) -> None:
-        """Say what a held block keeps; if another block keeps the same, that one stays findable."""
-        if content not in self._by_content and block not in self._content:
-            self._by_content[content] = block
+        """Say what a held block keeps. Others may keep the same: it is found when they are gone."""
+        if block not in self._content:
+            self._by_content.setdefault(content, {})[block] = None
             self._content[block] = content
 
     def forget(self, block: int) -> None:
         """A block's content, held or free, is not what was said."""
-        content = self._content.pop(block, None)
-        if content is not None:
-            del self._by_content[content]
+        if self._unname(block):
             self.cached_blocks -= not self.refs[block]
 
     def forget_all(self) -> None:
@@ -82,3 +78,14 @@ class BlockPool:
         self._content.clear()
         self._by_content.clear()
         self.cached_blocks = 0
+
+    def _unname(self, block: int) -> bool:
+        """Whether its content was known."""
+        content = self._content.pop(block, None)
+        if content is None:
+            return False
+        keepers = self._by_content[content]
+        del keepers[block]
+        if not keepers:
+            del self._by_content[content]
+        return True

@@ -23,15 +23,22 @@ from .prefix import block_hashes, reusable_blocks
 class PagedKVCache:
     """Blocks of `block_size` tokens; the units of admission are blocks.
 
-    prefix_cache: whether requests with equal prefixes share blocks. host_blocks: room on the host
-    for sequences that are swapped out.
+    prefix_cache: whether requests with equal prefixes share blocks. whole_contexts: whether those
+    of a context are found only when all of it is computed. host_blocks: room on the host for
+    sequences that are swapped out.
     """
 
     kind = "paged"
     grows = True
 
     def __init__(
-        self, num_blocks: int, block_size: int, *, prefix_cache: bool = False, host_blocks: int = 0
+        self,
+        num_blocks: int,
+        block_size: int,
+        *,
+        prefix_cache: bool = False,
+        whole_contexts: bool = False,
+        host_blocks: int = 0,
     ) -> None:
         if block_size < 1:
             raise ConfigError("block_size", block_size, "at least 1")
@@ -40,6 +47,7 @@ class PagedKVCache:
         self.block_size = block_size
         self.num_blocks = num_blocks
         self.names_blocks = prefix_cache
+        self.whole_contexts = whole_contexts
         self.pool = BlockPool(num_blocks)
         self.host = BlockPool(host_blocks)
         self._tables: dict[RequestState, list[int]] = {}
@@ -193,7 +201,7 @@ class PagedKVCache:
         return False
 
     def publish(self, request: RequestState, tokens: int) -> None:
-        if not self.names_blocks:
+        if not self.names_blocks or (self.whole_contexts and tokens < request.context_tokens):
             return
         full = tokens // self.block_size
         if full <= request.published_blocks:
@@ -210,8 +218,7 @@ class PagedKVCache:
     def forget(self, request: RequestState) -> None:
         # By name: some have been given back.
         for name in request.block_hashes:
-            block = self.pool.find(name)
-            if block is not None:
+            while (block := self.pool.find(name)) is not None:
                 self.pool.forget(block)
 
     def forget_names(self) -> None:

@@ -41,10 +41,13 @@ def test_equals_wait_in_the_order_they_came_and_lower_numbers_go_first() -> None
     assert ids(queues.waiting) == ["d", "b", "e", "a", "c"]
 
 
-def test_only_the_head_may_start() -> None:
+def test_only_who_waits_may_start_and_those_in_front_go_on_waiting() -> None:
     first, second = state("a"), state("b")
-    with pytest.raises(RuntimeError, match="b is not the head"):
-        queues_of(first, second).start(second)
+    queues = queues_of(first, second)
+    queues.start(second)
+    assert (ids(queues.waiting), ids(queues.running)) == (["a"], ["b"])
+    with pytest.raises(ValueError, match="not in deque"):
+        queues.start(second)
 
 
 def test_the_running_stand_in_the_same_order_whenever_they_started() -> None:

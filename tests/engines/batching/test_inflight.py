@@ -90,13 +90,14 @@ def test_reserve_counts_a_context_under_way_and_its_first_misfit_ends_the_admiss
         "P b12+3 c0+1",
         "P c1+3",
     ]
-    assert [step.running for step in run.steps] == [1, 1, 1, 1, 2, 2, 2, 2, 1]
+    # c begins when it gets its first token.
+    assert [step.running for step in run.steps] == [1, 1, 1, 1, 1, 1, 1, 2, 1]
 
 
 def test_optimistic_charges_the_whole_prompt_with_its_first_chunk() -> None:
-    # Six blocks. a's prompt needs four, although four tokens of it are computed now.
+    # Six blocks. a's prompt needs four; of b's four tokens could be computed now.
     def first_step(prompt: int):
-        core = make_core("inflight", pool_tokens=24, max_num_batched_tokens=4, max_model_len=24)
+        core = make_core("inflight", pool_tokens=24, max_num_batched_tokens=20, max_model_len=24)
         run = drive(core, [make_request("a", 16, 1), make_request("b", prompt, 1)])
         return run.steps[0]
 
@@ -180,8 +181,37 @@ def test_the_skipped_one_waits_for_all_that_it_can_reuse() -> None:
         "inflight", "reserve", max_num_batched_tokens=6, kv_options={"prefix_cache": True}
     )
     requests = [make_request(name, 10, 1, shared=8) for name in "ab"]
-    # After the first chunk b's first block is cached, its second is under way.
     assert drive(core, requests).table() == ["P a0+6", "P a6+4", "P b8+2"]
+
+
+def test_blocks_are_found_when_the_whole_context_is_done() -> None:
+    options = {"prefix_cache": True, "whole_contexts": True}
+    core = make_core("inflight", "reserve", max_num_batched_tokens=6, kv_options=options)
+    requests = [make_request("a", 16, 1, shared=8), make_request("b", 10, 1, shared=8)]
+    # After two chunks both shared blocks are computed, and b would fit beside the third.
+    assert drive(core, requests).table() == ["P a0+6", "P a6+6", "P a12+4", "P b8+2"]
+
+
+def test_what_has_room_and_no_tokens_counts_beside_those_behind_it() -> None:
+    # Eight blocks. To completion: a four, b three, c two, of which one is left.
+    core = make_core("inflight", "reserve", pool_tokens=32, max_num_batched_tokens=12, chunk_unit=8)
+    requests = [make_request("a", 8, 8), make_request("b", 11, 1), make_request("c", 4, 4)]
+    run = drive(core, requests)
+    # b's four tokens are rounded down to none. c would fit into the step and into what is free.
+    assert run.table()[:2] == ["P a0+8", "P b0+11 | D a"]
+
+
+def test_who_has_not_begun_loses_nothing_when_others_grow() -> None:
+    # Five blocks: a two, b two, and one is free until a asks for a third.
+    core = make_core("inflight", pool_tokens=20, max_num_batched_tokens=9, max_model_len=20)
+    requests = [make_request("a", 8, 6), make_request("b", 8, 1)]
+    run = drive(core, requests)
+    assert run.table()[:3] == ["P a0+8 b0+1", "P b1+7 | D a", "D a"]
+    core = make_core("inflight", pool_tokens=16, max_num_batched_tokens=8, max_model_len=16)
+    run = drive(core, [make_request("a", 8, 4), make_request("b", 8, 1)])
+    # b passed the first stage, and no tokens were left for it; then a takes a block that it wanted.
+    assert run.table() == ["P a0+8", "D a", "D a", "D a", "P b0+8"]
+    assert not any(step.preempted for step in run.steps)
 
 
 # The micro-batch stage: whose tokens are computed.
@@ -193,9 +223,9 @@ def test_fcfs_rounds_down_only_a_chunk_that_is_cut_and_later_contexts_use_the_re
     run = drive(core, requests)
     # a whole; of b two tokens would fit, rounded down none; c takes the two.
     assert run.table() == ["P a0+8 c0+2", "P b0+9"]
-    # b's chunk of none is not scheduled, but b holds its slot and its blocks.
-    assert (run.steps[0].running, run.steps[0].waiting) == (3, 0)
-    assert run.steps[0].kv.held_tokens == 8 + 12 + 4
+    # b's chunk of none is not scheduled: it has not begun, and takes no room.
+    assert (run.steps[0].running, run.steps[0].waiting) == (2, 1)
+    assert run.steps[0].kv.held_tokens == 8 + 4
 
 
 def test_a_whole_context_is_not_rounded() -> None:

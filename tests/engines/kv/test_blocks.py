@@ -53,6 +53,19 @@ def test_of_two_blocks_with_one_content_the_first_stays_findable() -> None:
     assert pool.find(b"x") == first
 
 
+def test_a_content_is_found_as_long_as_any_block_keeps_it() -> None:
+    pool = BlockPool(2)
+    first, second = pool.take(), pool.take()
+    pool.name(first, b"x")
+    pool.name(second, b"x")
+    pool.drop([first])
+    assert (pool.find(b"x"), pool.cached_blocks) == (first, 1)
+    assert pool.take() == first
+    assert (pool.find(b"x"), pool.cached_blocks) == (second, 0)
+    pool.forget(second)
+    assert pool.find(b"x") is None
+
+
 def test_none_is_handed_out_of_an_empty_pool() -> None:
     with pytest.raises(KeyError):
         BlockPool(0).take()
@@ -98,8 +111,7 @@ class PoolMachine(RuleBasedStateMachine):
     def name(self, block: int, content: bytes) -> None:
         if self.refs[block]:
             self.pool.name(block, content)
-            if content not in self.content.values():
-                self.content.setdefault(block, content)
+            self.content.setdefault(block, content)
 
     @rule(block=st.integers(0, 5))
     def forget(self, block: int) -> None:

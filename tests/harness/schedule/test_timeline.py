@@ -23,13 +23,20 @@ def test_a_preemption_as_letters() -> None:
     assert found.held == "86666666"
 
 
-def test_parts_of_prompts_and_who_gets_nothing() -> None:
-    # Budget 4: a and b decode, so 2 tokens are left, less than a chunk of one block: c, which has
-    # its memory, computes nothing until a and b end. Then 4 and 4 of its 8.
+def test_who_has_not_begun_waits() -> None:
+    # Budget 4: a and b decode, so 2 tokens are left, less than a chunk of one block: c, for which there
+    # is memory, begins when a and b have ended. Then 4 and 4 of its 8.
     found = schedule(
         scenario("trtllm", row("a", 2, 3), row("b", 2, 3), row("c", 8, 1, 1), budget=4, seqs=4)
     )
-    assert timeline(found).rows == {"a": "PDD  ", "b": "PDD  ", "c": " --pP"}
+    assert timeline(found).rows == {"a": "PDD  ", "b": "PDD  ", "c": " ..pP"}
+
+
+def test_parts_of_prompts_and_who_gets_nothing() -> None:
+    # h matters more than c, which has computed 4 of its 8, and takes all of the second step.
+    c, h = row("c", 8, 1, priority=1), row("h", 4, 1, 1)
+    found = schedule(scenario("trtllm", c, h, budget=4, seqs=4))
+    assert timeline(found).rows == {"c": "p-P", "h": " P "}
 
 
 def test_samples_have_rows_and_swaps_have_letters() -> None:
