@@ -24,8 +24,8 @@ def test_a_preemption_as_letters() -> None:
 
 
 def test_who_has_not_begun_waits() -> None:
-    # Budget 4: a and b decode, so 2 tokens are left, less than a chunk of one block: c, for which there
-    # is memory, begins when a and b have ended. Then 4 and 4 of its 8.
+    # Budget 4: a and b decode, so 2 tokens are left, less than a chunk of one block: c, for which
+    # there is memory, begins when a and b have ended. Then 4 and 4 of its 8.
     found = schedule(
         scenario("trtllm", row("a", 2, 3), row("b", 2, 3), row("c", 8, 1, 1), budget=4, seqs=4)
     )
