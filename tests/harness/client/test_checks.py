@@ -1,4 +1,4 @@
-"""What a server says that it found in its prefix cache, held against what it was sent."""
+"""What a server says of its prefix cache, held against what it was sent, and other checks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from llmbench.harness.client.checks import AskedOfServer, check_gaps, check_prefix_cache
+from llmbench.harness.client.checks import (
+    AskedOfServer,
+    check_gaps,
+    check_in_flight,
+    check_prefix_cache,
+)
 from llmbench.harness.client.config import PrefixCache
 from llmbench.harness.result import Check
 from llmbench.harness.run.record import RequestRecord
@@ -130,3 +135,32 @@ def test_replies_without_gaps_between_tokens_say_which_way_chunks_were_not_token
     assert both.detail.startswith("3 of 4 replies told their tokens only in sum")
     assert "(1 in chunks of several tokens, 2 in more chunks than tokens)" in both.detail
     assert check_gaps([parted]).detail.endswith("(1 in more chunks than tokens)")
+
+
+def _twenty(count: int = 20, *, due_s: float = 0.0) -> list[RequestRecord]:
+    """Replies that are sent at 0 and end at 10 s: so many are in flight on average."""
+    return [make_request((1.0, 10.0), index=at, due_s=due_s, send_s=0.0) for at in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("count", "in_flight_s", "error", "ok"),
+    [
+        (20, 175.0, 0.125, False),  # 17.5 in flight
+        (20, 181.0, 0.095, True),
+        (2, 16.0, 0.2, True),  # 0.4 of a request
+        (2, 14.0, 0.3, False),
+    ],
+)
+def test_a_count_that_is_not_the_records_breaks_littles_law(
+    count: int, in_flight_s: float, error: float, ok: bool
+) -> None:
+    found = check_in_flight(_twenty(count), in_flight_s)
+    assert (found.ok, found.fatal) == (ok, True)
+    assert found.value == pytest.approx(error)
+
+
+def test_what_waits_to_be_sent_is_not_in_flight() -> None:
+    """Due 5 s before it is sent: 20 are in flight, and not 30."""
+    found = check_in_flight(_twenty(due_s=-5.0), 200.0)
+    assert found.ok
+    assert found.value == pytest.approx(0.0)
