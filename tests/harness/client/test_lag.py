@@ -101,3 +101,19 @@ def test_more_processes_are_advised_to_a_client_that_is_busy_itself(
     assert not found.ok
     assert ("more --processes than 1" in found.detail) == advised
     assert ("it was kept waiting" in found.detail) != advised
+
+
+@pytest.mark.parametrize(("count", "late", "value_s"), [(100, 2, 1.0), (101, 1, 0.0)])
+def test_the_lag_is_that_of_the_latest_in_a_hundred(count: int, late: int, value_s: float) -> None:
+    requests = [reply(0.1, 0.02, 10, late_s=float(at < late)) for at in range(count)]
+    found = check_send_lag(requests, Asked({}, open_loop=True))
+    assert found.value == pytest.approx(value_s)
+    assert found.ok == (value_s == 0)
+
+
+@pytest.mark.parametrize(("cpu_share", "ok"), [(0.90, True), (0.91, False)])
+def test_a_client_that_takes_a_whole_core_is_none_however_little_its_loop_is_late(
+    cpu_share: float, ok: bool
+) -> None:
+    client = late_by(0.0).model_copy(update={"cpu_share": cpu_share})
+    assert check_client([reply(0.1, 0.02, 10)], client).ok == ok

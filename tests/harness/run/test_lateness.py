@@ -140,3 +140,13 @@ def test_no_check_passes_beyond_its_own_limit(late_s: float, longest_s: float) -
     assert rate.limit is not None
     at_most = rate.limit == LAG_GRACE_S
     assert rate.ok == (rate.value <= rate.limit if at_most else rate.value >= rate.limit)
+
+
+@pytest.mark.parametrize(("count", "late", "value_s"), [(100, 2, 1.0), (101, 1, 0.0)])
+def test_the_lag_is_that_of_the_latest_in_a_hundred(count: int, late: int, value_s: float) -> None:
+    due_s = [0.1 * index for index in range(count)]
+    requests = _sent(due_s, [due + (index < late) for index, due in enumerate(due_s)])
+    lag = check_sender_lag(requests, [0.0] * count, on_schedule=True)
+
+    assert lag.value == pytest.approx(value_s)
+    assert lag.ok == (value_s == 0)
