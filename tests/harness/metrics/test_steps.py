@@ -78,6 +78,15 @@ def test_counters(requests: list[RequestRecord], steps: list[StepTrace]) -> None
     )
 
 
+def test_a_step_is_counted_by_the_phases_of_its_chunks(steps: list[StepTrace]) -> None:
+    """Two of prompts alone, one mixed, three of decodes alone, and one that only refused."""
+    prefill, _, decode, _ = steps
+    counted = count([], [*steps, prefill, decode, decode])
+
+    assert counted.steps == 7
+    assert (counted.prefill_steps, counted.mixed_steps, counted.decode_steps) == (2, 1, 3)
+
+
 def test_replayed_steps_are_counted_where_a_device_computes(
     requests: list[RequestRecord], steps: list[StepTrace]
 ) -> None:
