@@ -46,6 +46,14 @@ def test_one_decode_reads_every_weight() -> None:
     assert times.communicate_s == times.swap_s == times.schedule_s == times.host_s == 0
 
 
+def test_a_step_that_is_bound_by_memory_moves_its_activations_too() -> None:
+    """64 tokens: 14.0 GB of weights, and 5.5 MB of activations a token."""
+    times = roofline().price(
+        StepWork.of(decode_tokens=64, decode_context_tokens=64, sampled_rows=0)
+    )
+    assert times.linear_s == pytest.approx((2 * LAYERS + 64 * 5_505_024) / H100_BYTES)
+
+
 def test_a_long_prompt_is_bound_by_arithmetic() -> None:
     times = roofline().price(StepWork.of([(0, 8192)], sampled_rows=1))
     assert times.linear_s == pytest.approx(

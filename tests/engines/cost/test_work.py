@@ -56,6 +56,9 @@ def test_llama_3_8b() -> None:
     # 2 products x 2 operations x 32 layers x 4096.
     assert work.attention_flops_per_pair == 524288
     assert work.all_reduces == 0
+    # Outputs and inputs of the maps, the residual stream four times; 32 layers, 2 bytes each.
+    maps = (6144 + 4096) + (4096 + 4096) + (28672 + 4096) + (4096 + 14336)
+    assert work.activation_bytes_per_token == 32 * 2 * (maps + 4 * 4096) == 5_505_024
 
 
 def test_operations_are_two_a_parameter() -> None:
