@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from llmbench.workloads import arrivals, processes
 from llmbench.workloads.spec import (
     AtOnce,
+    Client,
+    Clients,
     ClosedLoop,
     Constant,
     Gamma,
@@ -122,6 +124,8 @@ def test_rates_asked_for() -> None:
     assert arrivals.request_rate_per_s(AtOnce(kind="at_once")) is None
     bursts = OnOff(kind="on_off", on_rate_per_s=9, mean_on_s=10, mean_off_s=20)
     assert arrivals.request_rate_per_s(bursts) == pytest.approx(3)
+    senders = tuple(Client(rate_per_s=rate) for rate in (1, 2, 4))
+    assert arrivals.request_rate_per_s(Clients(kind="clients", clients=senders)) == 7
 
 
 PROCESSES = st.one_of(

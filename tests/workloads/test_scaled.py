@@ -65,6 +65,15 @@ def test_only_gaps_change_and_all_by_one_factor(rate: float) -> None:
         )
 
 
+def test_the_rate_of_several_clients_is_that_of_all_of_them() -> None:
+    plan = planned(
+        spec({"kind": "clients", "clients": [{"rate_per_s": rate} for rate in (1, 2, 4)]})
+    )
+    assert arrival_rate_per_s(plan) == 7
+    for before, after in zip(plan.requests, at_rate(plan, 14.0).requests, strict=True):
+        assert after.t_due_s == pytest.approx((before.t_due_s or 0.0) / 2)
+
+
 def test_an_infinite_rate_sends_all_at_once() -> None:
     scaled = at_rate(planned(spec(POISSON)), math.inf)
     assert {request.t_due_s for request in scaled.requests} == {0.0}
