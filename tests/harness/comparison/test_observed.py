@@ -19,7 +19,7 @@ from llmbench.harness.stats.bootstrap import Statistic
 from llmbench.harness.storage.store import StoredRun
 from llmbench.reports.model import Ratio
 
-from ..observed import serve_in_turn
+from ..observed import make_request, serve_in_turn
 from ..stored import SIMULATION, stored_run
 
 PRICE = 2.5
@@ -77,6 +77,16 @@ def test_what_is_one_number_a_run_has_no_sample() -> None:
         assert not can_be_resampled(QUANTITIES[name])
         with pytest.raises(ValueError, match="as a whole only"):
             Observed(run_of(count=5)).sample(QUANTITIES[name])
+
+
+def test_who_cannot_be_judged_is_no_unit_of_the_share_that_keeps_the_slo() -> None:
+    """A reply of one token has no pace that it could keep or miss."""
+    times_s = [(0.1,), (0.1, 0.14), (0.1,), (0.1, 0.12)]
+    requests = [make_request(one, index=at) for at, one in enumerate(times_s)]
+    run = stored_run(requests, (), slo={"tpot": 0.05})
+    sample = Observed(run).sample(QUANTITIES["goodput_share.run"])
+    assert sample.values.tolist() == [1, 1]
+    assert sample.units.tolist() == [1, 3]
 
 
 def ratios(before: StoredRun, after: StoredRun) -> dict[str, Ratio]:

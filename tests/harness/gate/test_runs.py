@@ -152,6 +152,14 @@ def test_counts_of_other_requests_prove_nothing() -> None:
     assert _gate(run, other, "steps=0%").exit_code == 4
 
 
+def test_a_latency_of_other_requests_is_decided_and_not_paired() -> None:
+    other = _run(slower=1.3, seed=2, fingerprint="0" * 64)
+    outcome = _gate(_run(), other, "ttft.p50=10%")
+
+    assert (_verdicts(outcome), outcome.exit_code) == (["regressed"], 1)
+    assert any("not paired" in warning for warning in outcome.warnings)
+
+
 def test_waste_is_gated_in_its_own_unit() -> None:
     outcome = _gate(_run(), _run(seed=2), "kv.waste_share=0.05")
 
