@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from llmbench.engines.errors import ConfigError
@@ -10,6 +12,7 @@ from llmbench.harness.ab.judge import Answer, Judge, Question
 from llmbench.harness.ab.questions import questions_of
 from llmbench.harness.ab.turns import quad
 from llmbench.harness.comparison.quantities import Quantity, find_quantity
+from llmbench.harness.stats.power import centred, needed
 from llmbench.harness.stats.sequential import schedule
 from llmbench.harness.stats.signed_rank import Floats
 
@@ -219,6 +222,24 @@ def test_the_pairs_needed_find_the_effect_nine_times_in_ten(looked: int) -> None
         )  # fmt: skip
     # A standard error of 0.021.
     assert found / (pilots * comparisons) == pytest.approx(0.9, abs=0.1)
+
+
+def test_the_pairs_needed_are_for_what_the_effect_is_beyond_what_is_allowed() -> None:
+    """An effect of 10 % of which 5 % are allowed leaves log(1.10 / 1.05) to be found."""
+    noise = np.random.default_rng(3).normal(0, 0.1, 40)
+    trials = (np.ones((40, 2)), np.exp(np.repeat(noise[:, None], 2, axis=1)))
+
+    def pairs(allowed: float) -> int:
+        judge = Judge([Question(TPOT, allowed, 0.1)], 40)
+        judge.look({TPOT.name: trials}, final=True)
+        (answer,) = judge.finish({TPOT.name: trials})
+        assert answer.pairs_needed is not None
+        return answer.pairs_needed
+
+    quads = needed(centred(noise), math.log(1.10 / 1.05), 0.05)
+    assert quads is not None
+    assert pairs(0.05) == 2 * quads
+    assert pairs(0.0) < pairs(0.05)
 
 
 def test_more_pairs_find_less() -> None:
