@@ -142,6 +142,16 @@ def test_requests_that_get_lost_break_littles_law() -> None:
     assert not validity.valid
 
 
+@pytest.mark.parametrize(("every", "error", "ok"), [(12, 1 / 11, True), (8, 1 / 7, False)])
+def test_littles_law_holds_to_a_tenth(every: int, error: float, ok: bool) -> None:
+    """One record in 12 or in 8 is missing: the engine counts 12 for 11, or 8 for 7."""
+    requests, steps = serve_in_turn(120)
+    check = check_littles_law([one for one in requests if one.index % every], steps)
+
+    assert check.value == pytest.approx(error)
+    assert check.ok == ok
+
+
 def test_a_sample_that_waits_after_its_prompt_is_in_flight() -> None:
     """The prompt is done at 1 s: from then on there are two, of which the second waits to 3 s."""
     first = make_request([1.0, 3.0], scheduled_s=0.0)
@@ -188,6 +198,17 @@ def test_requests_never_sent_count_as_unfinished() -> None:
     check = check_complete(requests, interrupted=True, unsent=4)
     assert not check.ok
     assert check.detail == "interrupted: 4 of 7 requests did not end"
+
+
+def test_what_did_not_end_is_missing_though_nobody_interrupted_the_run() -> None:
+    requests, _ = serve_in_turn(3)
+    unsent = check_complete(requests, interrupted=False, unsent=1)
+    assert (unsent.ok, unsent.fatal) == (False, True)
+    assert unsent.detail.endswith("1 of 4 requests did not end")
+    requests[1] = replace(requests[1], status=RequestStatus.UNFINISHED)
+    cut = check_complete(requests, interrupted=False)
+    assert (cut.ok, cut.fatal) == (False, True)
+    assert cut.detail.endswith("1 of 3 requests did not end")
 
 
 def test_nothing_served_is_fatal() -> None:
