@@ -42,8 +42,16 @@ def test_the_interval_leaves_out_what_the_tables_say(n: int, level: float, criti
     assert left_out(n, level) == critical
 
 
+def test_a_difference_of_zero_counts_half_its_rank() -> None:
+    """Ranks 2 to 6 are 20, and half of rank 1 is rounded down. Of 64 signs two reach 20: all
+    positive, and all but the least."""
+    assert upper_p(np.arange(6.0)) == pytest.approx(2 / 64)
+
+
 def test_too_few_differences_have_no_finite_interval() -> None:
     assert fewest_pairs(0.05) == 6
+    # 2 of 256 signs are at most a hundredth, 2 of 128 are not.
+    assert fewest_pairs(0.01) == 8
     assert interval([0.1, 0.2, 0.3, 0.4, 0.5], 0.05).high == float("inf")
     assert interval([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 0.05).low == pytest.approx(0.1)
 
