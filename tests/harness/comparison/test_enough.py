@@ -84,6 +84,16 @@ def test_paces_decide_nothing_where_replies_are_held_back() -> None:
     assert too_little(sides, QUANTITIES["e2el.mean"]) == ""
 
 
+@pytest.mark.parametrize(("count", "decides"), [(1, True), (2, False)])
+def test_one_reply_in_a_hundred_may_be_held_back(count: int, decides: bool) -> None:
+    result = run_of(9.0).result
+    came = replace(make_request((0.5, 0.5)), chunk_times_s=(0.5,))
+    replies = [make_request((0.1, 0.2))] * (100 - count) + [came] * count
+    check = check_held_back([replace(one, index=at) for at, one in enumerate(replies)])
+    held = result.model_copy(update={"validity": Validity.of([check])})
+    assert (too_little([[result], [held]], QUANTITIES["tpot.mean"]) == "") == decides
+
+
 def test_paces_decide_nothing_where_the_client_read_them_late() -> None:
     """Single gaps take less lag than the time from a first token to a last."""
     result = run_of(9.0).result
