@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from llmbench.harness.comparison.compare import compare
-from llmbench.harness.comparison.evidence import examine
+from llmbench.harness.comparison.evidence import ONE_NUMBER, examine
 from llmbench.harness.comparison.observed import STRETCHES, Observed
 from llmbench.harness.comparison.pairing import Pairs, counts_repeat, pairs_of
 from llmbench.harness.comparison.quantities import QUANTITIES
 from llmbench.harness.gate.rules import parse_rule
 from llmbench.harness.gate.runs import gate
+from llmbench.harness.result import Target
 from llmbench.harness.run.record import RequestRecord
 from llmbench.harness.stats.bootstrap import Contrast
 from llmbench.harness.storage.store import StoredRun
@@ -77,6 +78,28 @@ def test_counts_repeat_where_no_step_waits_by_the_clock(delay: float, repeat: bo
     config = {**run.result.config, "delay_factor": delay}
     result = run.result.model_copy(update={"config": config, "simulation": None})
     assert counts_repeat(result) is repeat
+
+
+def test_counts_of_a_servers_replies_need_not_repeat() -> None:
+    """A closed loop waits for no clock of ours, and yet the server's schedule is its own."""
+    run = run_in_turn(9.0)
+    target = Target(
+        server="openai",
+        owner="",
+        base_url="http://box:80",
+        endpoint="completions",
+        prompt_as="ids",
+        counted={},
+        errors={},
+    )
+    served = replace(run, result=run.result.model_copy(update={"target": target}))
+    assert (counts_repeat(run.result), counts_repeat(served.result)) == (True, False)
+    counters = served.result.counters.model_copy(
+        update={"output_tokens": served.result.counters.output_tokens * 9 // 10}
+    )
+    fewer = replace(served, result=served.result.model_copy(update={"counters": counters}))
+    (row,) = gate(served, fewer, [parse_rule("output_tokens=1%")]).rows
+    assert (row.verdict, row.note) == ("inconclusive", ONE_NUMBER)
 
 
 def test_turns_wait_for_replies_whatever_the_rate() -> None:
