@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from llmbench.harness.metrics.base import Interval
 from llmbench.harness.metrics.output_throughput import OutputThroughput
+from llmbench.harness.result import Window
 from llmbench.harness.run.record import RequestRecord, RequestStatus
 from llmbench.harness.run.replies import replies_only
 from llmbench.harness.run.validity import check_steady
@@ -135,6 +136,40 @@ def _twenty_a_second(service_s: float, slots: int) -> list[RequestRecord]:
     return requests
 
 
+def test_a_tenth_of_what_is_due_may_be_left_over() -> None:
+    """Of twenty a second 64 slots of 4 s serve 16, and 76 serve 19."""
+    over, near = (_twenty_a_second(4.0, slots=slots) for slots in (64, 76))
+    window = steady_window(over, over[-1].t_end_s or 0.0)
+    assert not window.steady
+    assert "330 requests were due between warm-up and the last arrival" in window.method
+    assert "but only 256 ended" in window.method
+    assert steady_window(near, near[-1].t_end_s or 0.0).steady
+
+
+def test_more_that_end_than_are_due_are_no_steady_state() -> None:
+    """A hundred are due at once and one a second after them; ten a second are served."""
+    due_s = [0.0] * 100 + [float(at) for at in range(1, 11)]
+    requests = [
+        make_request((at / 10 + np.arange(0.005, 0.1, 0.01)).tolist(), index=at, due_s=due)
+        for at, due in enumerate(due_s)
+    ]
+    window = steady_window(requests, 11.0)
+    assert not window.steady
+    assert window.method == (
+        "the whole run, since 10 requests were due between warm-up and the last arrival, "
+        "but 100 ended"
+    )
+
+
+def test_a_reply_that_failed_midway_did_not_end() -> None:
+    requests = _twenty_a_second(1.0, slots=1000)
+    broken = [
+        replace(one, status=RequestStatus.FAILED) if one.index % 4 == 0 else one for one in requests
+    ]
+    assert steady_window(requests, 21.0).steady
+    assert not steady_window(broken, 21.0).steady
+
+
 def test_requests_that_are_being_served_are_no_queue() -> None:
     """By Little's law 20/s x 4 s = 80 are in flight, all of them served: known wrong here, "so a
     queue grew"."""
@@ -211,11 +246,23 @@ def test_a_load_that_rises_little_by_little_is_not_steady() -> None:
     assert not window.steady
 
 
-def test_a_change_of_a_few_percent_is_of_no_consequence() -> None:
-    """It is beyond doubt: without noise a thousandth would be."""
-    due_s = np.concatenate([np.arange(0, 70, 0.1), np.arange(70, 100, 0.1 / 1.05)])
+def _stepped(factor: float) -> Window:
+    """Of ten requests a second for 70 s, and then so many times as many."""
+    due_s = np.concatenate([np.arange(0, 70, 0.1), np.arange(70, 100, 0.1 / factor)])
+    return steady_window(_arriving(due_s.tolist()), 101.0)
 
-    assert steady_window(_arriving(due_s.tolist()), 101.0).steady
+
+@pytest.mark.parametrize("factor", [1.05, 1.07])
+def test_a_change_of_a_few_percent_is_of_no_consequence(factor: float) -> None:
+    """It is beyond doubt: without noise a thousandth would be."""
+    assert _stepped(factor).steady
+
+
+def test_a_change_of_a_fifth_is_told_with_its_time() -> None:
+    """The last is due at 99.92 s, so a batch of five bins lasts 2.498 s: it is after 28 of them."""
+    assert _stepped(1.2).method == (
+        "the whole run, since output went from 100 to 120 tokens/s at 69.94 s"
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
