@@ -106,6 +106,20 @@ def test_a_rate_that_a_stall_has_halved_is_a_caution() -> None:
     assert rate.detail.startswith("sent at 0.924 requests/s, due at 1.67; the sender kept 1.67")
 
 
+@pytest.mark.parametrize(("stall_s", "met", "ok"), [(6.8, 13.8 / 19.7, False), (3.6, 1.0, True)])
+def test_a_fifth_of_the_rate_may_be_lost_to_steps(stall_s: float, met: float, ok: bool) -> None:
+    """Due from 0 to 13.8 s and sent from 0.1 s to the end of a step that begins at 13 s: of the
+    rate 70 % are left, or 84 %, for which the sender's own share is shown."""
+    due_s = [0.6 * index for index in range(24)]
+    steps = _steps(*(at / 10 for at in range(1, 131)), 13.0 + stall_s)
+    ends_s = [step.end_s for step in steps]
+    requests = _sent(due_s, [next(end_s for end_s in ends_s if end_s > due) for due in due_s])
+    rate = check_rate(requests, waits_for_steps(requests, steps), on_schedule=True)
+
+    assert rate.ok == ok
+    assert rate.value == pytest.approx(met)
+
+
 def test_a_sender_that_is_too_slow_is_fatal_whatever_the_steps() -> None:
     due_s = [0.1 * index for index in range(50)]
     requests = _sent(due_s, [2 * due for due in due_s])
