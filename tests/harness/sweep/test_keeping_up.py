@@ -66,6 +66,11 @@ def test_a_system_that_fills_is_told_from_a_queue(tmp_path: Path) -> None:
     assert (queue.enough, queue.sure) == (False, True)
 
 
+@pytest.mark.parametrize(("longer", "sure"), [(0.06, False), (0.11, True)])
+def test_a_queue_makes_stays_longer_by_half_its_growth_at_least(longer: float, sure: bool) -> None:
+    assert KeptUp(growth=0.2, error=0.01, longer=longer).sure == sure
+
+
 def test_a_run_in_which_nothing_ends_shows_only_growth(tmp_path: Path) -> None:
     """A TTFT of 0.1 s, and replies of 30: latencies would say that any rate is followed."""
     due_s = np.cumsum(np.random.default_rng(0).exponential(1 / 40, 200)).tolist()

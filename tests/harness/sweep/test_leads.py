@@ -166,6 +166,15 @@ def test_the_best_point_is_that_of_its_repeats_together_and_not_the_luckiest(
     assert sure.alike == ()
 
 
+def test_one_bad_repeat_of_three_takes_no_lead_from_a_point(tmp_path: Path) -> None:
+    """By the mean or the largest of its repeats the other would lead."""
+    mostly = [gaps(mean_s, 0.001) for mean_s in (0.010, 0.011, 0.090)]
+    never = [gaps(mean_s, 0.001) for mean_s in (0.030, 0.031, 0.032)]
+    lead = lead_of(swept(tmp_path, {"mostly": mostly, "never": never}), "tpot.mean")
+    assert lead.settings == {"engine": "mostly"}
+    assert lead.value == pytest.approx(0.011, rel=0.05)
+
+
 def test_a_point_alone_has_no_rival_and_one_that_does_not_count_is_none(tmp_path: Path) -> None:
     _stored(tmp_path / "a", gaps(0.01))
     _stored(tmp_path / "b", gaps(0.001))
