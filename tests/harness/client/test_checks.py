@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 from llmbench.harness.client.checks import (
     AskedOfServer,
+    assess_replies,
     check_gaps,
     check_in_flight,
+    check_input_counts,
     check_prefix_cache,
 )
 from llmbench.harness.client.config import PrefixCache
-from llmbench.harness.result import Check
+from llmbench.harness.machine.throttling import Throttled
+from llmbench.harness.result import Check, ClientLoad, Window
 from llmbench.harness.run.record import RequestRecord
 from llmbench.harness.run.validity import Asked
 
@@ -164,3 +167,50 @@ def test_what_waits_to_be_sent_is_not_in_flight() -> None:
     found = check_in_flight(_twenty(due_s=-5.0), 200.0)
     assert found.ok
     assert found.value == pytest.approx(0.0)
+
+
+def _asked(requests: Sequence[RequestRecord], *, open_loop: bool = False) -> AskedOfServer:
+    """Prompts of 100 tokens, sent as text."""
+    planned = {one.request_id: 100 for one in requests}
+    outputs = {one.request_id: one.output_tokens for one in requests}
+    return AskedOfServer(
+        Asked(outputs, open_loop=open_loop), planned, "completions", "text", "server", told=False
+    )
+
+
+@pytest.mark.parametrize(("counted", "ok"), [(104, True), (106, False), (94, False)])
+def test_text_may_be_cut_into_a_few_more_or_fewer_tokens(counted: int, ok: bool) -> None:
+    replies = [make_request((0.1,), index=at, input_tokens=counted) for at in range(10)]
+    found = check_input_counts(replies, _asked(replies))
+    assert (found.ok, found.fatal) == (ok, True)
+    assert found.value == pytest.approx(abs(counted / 100 - 1))
+
+
+def test_a_rate_that_was_not_sent_is_among_the_checks() -> None:
+    """Ten a second were due and five were sent."""
+    replies = [
+        make_request((at / 5 + 0.1,), index=at, due_s=at / 10, send_s=at / 5, input_tokens=100)
+        for at in range(50)
+    ]
+    validity = assess_replies(
+        replies,
+        Window(start_s=0.0, end_s=9.8, method="by hand", steady=True),
+        _asked(replies, open_loop=True),
+        ClientLoad(
+            processes=1,
+            connections=1,
+            loop_lag_p50_s=0.0,
+            loop_lag_p99_s=0.0,
+            loop_lag_max_s=0.0,
+            cpu_share=0.1,
+            send_lag_p99_s=0.0,
+        ),
+        None,
+        interrupted=False,
+        failure="",
+        throttled=Throttled(),
+    )
+    rate = validity.find("rate")
+    assert rate is not None
+    assert (rate.ok, rate.fatal) == (False, True)
+    assert rate.value == pytest.approx(0.5)
