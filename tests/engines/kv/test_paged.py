@@ -33,6 +33,21 @@ def test_a_failed_extension_changes_nothing() -> None:
     assert kv.free_units == 1
 
 
+def test_a_cached_block_that_nobody_holds_is_taken_from_the_free_ones() -> None:
+    """Three blocks are free, two of them found: the two that are missing are one too many."""
+    kv = PagedKVCache(num_blocks=3, block_size=4, prefix_cache=True)
+    first = RequestState(make_request("a", 9, 4, shared=8))
+    assert kv.extend(first, 9)
+    kv.publish(first, 9)
+    kv.release(first)
+    second = RequestState(make_request("b", 16, 4, shared=8))
+    assert (kv.cached_tokens(second), kv.free_units) == (8, 3)
+    assert not kv.extend(second, 16)
+    assert (kv.cached_tokens(second), kv.free_units) == (8, 3)
+    assert kv.extend(second, 12)
+    assert kv.free_units == 0
+
+
 def test_layout_maps_positions_through_the_block_table() -> None:
     kv = PagedKVCache(num_blocks=8, block_size=4)
     first, second = state("a", 6), state("b", 3)
