@@ -204,6 +204,12 @@ def test_what_is_clear_leaves_its_share_to_the_others() -> None:
     assert (among.low, among.high) == (alone.low, alone.high)
 
 
+def test_nothing_may_be_allowed_without_a_unit() -> None:
+    rule = parse_rule("ttft.p50=0")
+
+    assert (rule.allowed, rule.relative) == (0.0, False)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
