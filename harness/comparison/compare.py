@@ -94,10 +94,8 @@ def compare(
         ]
         for quantity in shared
     }
-    rows = [
-        _carried(row_of(quantity, findings), quantity, results)
-        for quantity, findings in found.items()
-    ]
+    whole = [row_of(quantity, findings) for quantity, findings in found.items()]
+    rows = [_carried(row, quantity, results) for row, quantity in zip(whole, found, strict=True)]
     found_out = headline(names, rows, repeated)
     return Comparison(
         runs=names,
@@ -111,7 +109,7 @@ def compare(
                 if (reasons := objections(run))
             ),
             *(warnings(*zip(*different, strict=True)) if len(different) > 1 else ()),
-            *undecidable(rows),
+            *undecidable(whole),
         ),
         rows=tuple(rows),
         statement=found_out.statement,
@@ -232,13 +230,15 @@ def row_of(
 def _carried(
     row: MetricComparison, quantity: Quantity, results: Sequence[Result]
 ) -> MetricComparison:
-    """Without the values of percentiles that runs have too few samples for: their own reports show
-    none. What their ratios lack, these say."""
-    values = (
+    """Without the values of percentiles that runs have too few samples for, and what would be said
+    of them beside each other: their own reports show none."""
+    values = [
         value if quantity.is_carried(result) else None
         for value, result in zip(row.values, results, strict=True)
-    )
-    return replace(row, values=tuple(values))
+    ]
+    shown = [value is not None and values[0] is not None for value in values]
+    ratios = (ratio if kept else None for ratio, kept in zip(row.ratios, shown, strict=True))
+    return replace(row, values=tuple(values), ratios=tuple(ratios))
 
 
 def _ratio(finding: Finding, alone: bool) -> Ratio | None:
