@@ -152,6 +152,28 @@ def test_littles_law_holds_to_a_tenth(every: int, error: float, ok: bool) -> Non
     assert check.ok == ok
 
 
+def test_a_request_is_in_flight_until_its_last_step_is_over() -> None:
+    """Its last token is ready at 0.9 s, and the machine stops for most of a second before the step
+    is done. What comes before the next step, at 9 s, is nobody's stay."""
+    requests = [make_request([0.9]), make_request([10.0], index=1, due_s=9.0)]
+    steps = [make_step(start_s=s, end_s=e, running=1) for s, e in ((0.0, 1.7), (9.0, 10.0))]
+
+    assert check_littles_law(requests, steps).value == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize(("duration_s", "ok"), [(0.1, True), (0.4, False)])
+def test_a_short_pause_of_the_machine_is_not_held_against_a_short_run(
+    duration_s: float, ok: bool
+) -> None:
+    """One request, which waited for its first step for a fifth of the time: 20 or 80 ms."""
+    request = make_request([duration_s])
+    step = make_step(start_s=duration_s / 5, end_s=duration_s, running=1)
+    check = check_littles_law([request], [step])
+
+    assert check.value == pytest.approx(0.2)
+    assert check.ok == ok
+
+
 def test_a_sample_that_waits_after_its_prompt_is_in_flight() -> None:
     """The prompt is done at 1 s: from then on there are two, of which the second waits to 3 s."""
     first = make_request([1.0, 3.0], scheduled_s=0.0)
