@@ -18,15 +18,12 @@ from ...reports.tails import highest_percentile, samples_for_interval, samples_n
 from ..machine.throttling import Throttled, check_throttling
 from ..metrics.base import Interval
 from ..result import Check, Validity, Window
-from .lateness import check_rate, check_sender_lag, waits_for_steps
+from .lateness import PAUSE_S, check_rate, check_sender_lag, waits_for_steps
 from .record import RequestRecord, RequestStatus, counted_as
 from .warm_cache import Prompt, check_prefix_cache
 from .window import changed_load
 
 LITTLE_ERROR = 0.10
-# The operating system may take a core away for so long, once; in a run of a tenth of a second that
-# is more than LITTLE_ERROR.
-LITTLE_PAUSE_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -219,7 +216,7 @@ def check_littles_law(requests: Sequence[RequestRecord], steps: Sequence[StepTra
     return Check(
         id="littles_law",
         ok=error <= LITTLE_ERROR
-        or abs(in_flight_s - stayed_s) <= in_flight_s / duration_s * LITTLE_PAUSE_S,
+        or abs(in_flight_s - stayed_s) <= in_flight_s / duration_s * PAUSE_S,
         fatal=True,
         value=error,
         limit=LITTLE_ERROR,

@@ -8,7 +8,7 @@ import pytest
 from llmbench.engines.trace import StepTrace
 from llmbench.harness.run.lateness import (
     HELD_SHARE,
-    LAG_GRACE_S,
+    PAUSE_S,
     check_rate,
     check_sender_lag,
     waits_for_steps,
@@ -134,7 +134,7 @@ def test_of_a_short_schedule_the_delay_is_judged_and_shown() -> None:
     rate = check_rate(requests, [0.0] * 3, on_schedule=True)
 
     assert rate.ok
-    assert (rate.value, rate.limit) == (pytest.approx(0.03), LAG_GRACE_S)
+    assert (rate.value, rate.limit) == (pytest.approx(0.03), PAUSE_S)
 
 
 @pytest.mark.parametrize("late_s", [0.0, 0.02, 0.2, 1.0, 5.0, 30.0])
@@ -152,7 +152,7 @@ def test_no_check_passes_beyond_its_own_limit(late_s: float, longest_s: float) -
     assert lag.ok == (lag.value <= lag.limit)
     assert rate.value is not None
     assert rate.limit is not None
-    at_most = rate.limit == LAG_GRACE_S
+    at_most = rate.limit == PAUSE_S
     assert rate.ok == (rate.value <= rate.limit if at_most else rate.value >= rate.limit)
 
 
