@@ -101,9 +101,6 @@ class DecoderStep(Protocol):
     """What an implementation of `decoder_step` makes of `DecoderWeights`; the reference says what
     it computes."""
 
-    @property
-    def attention_s(self) -> float: ...
-
     def head_bytes(self, rows: int, argmax_only: bool = False) -> int: ...
 
     def takes(self, cache: LayerCaches, batch: AttentionBatch, rows: int) -> bool: ...

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from time import perf_counter
 
 import torch
+from torch import Tensor
 
-from ..api import SamplingParams
+from ..api import SamplingParams, TokenLogprobs
 from ..kv.base import Move
-from ..models.decoder import AttentionTimer
+from ..models.decoder import AttentionTimer, Likeliest
 from ..sampling import PENALTIES, sample, wants_argmax_only, why_on_host
 from ..trace import PhaseTimes
 from .base import Pending, StepResult
@@ -42,7 +43,7 @@ class Computing:
         operation -> implementation, for sampling."""
         self._device = device
         self._move = move
-        self._force = force
+        self._force = force or {}
         self._thread = ThreadPoolExecutor(1, "llmbench-step") if in_thread else None
         self._sampled: list[int] = []  # by the step computed last
 
@@ -62,11 +63,11 @@ class Computing:
         if work.model_pass is None:
             return StepResult((), PhaseTimes(swap_s=swap_s))
         timer = AttentionTimer()
+        likeliest = Likeliest() if wants_argmax_only(work.draws) else None
         with explained("to compute a step", self._device):
-            logits = work.model_pass.logits(self._sampled, timer, wants_argmax_only(work.draws))
+            logits = work.model_pass.logits(self._sampled, timer, likeliest)
         sample_s = perf_counter()
-        sampled = sample(logits, work.draws, work.draw_rows, self._force) if work.draws else []
-        token_ids = [one.token_id for one in sampled]
+        token_ids, logprobs = self._sampled_of(logits, likeliest, work)
         # As where a step is launched.
         self._sampled = [max(0, token_id) for token_id in token_ids]
         return StepResult(
@@ -79,6 +80,18 @@ class Computing:
                 sample_s=perf_counter() - sample_s,
                 swap_s=swap_s,
             ),
-            [one.logprobs for one in sampled],
+            logprobs,
             replayed=work.replayed,
         )
+
+    def _sampled_of(
+        self, logits: Tensor, likeliest: Likeliest | None, work: Work
+    ) -> tuple[list[int], list[TokenLogprobs | None]]:
+        """The draws' tokens, and their log-probabilities if there may be any."""
+        if likeliest is not None and likeliest.places is not None and "argmax" not in self._force:
+            places = likeliest.places.tolist()
+            return [places[row] for row in work.draw_rows], []
+        if not work.draws:
+            return [], []
+        sampled = sample(logits, work.draws, work.draw_rows, self._force)
+        return [one.token_id for one in sampled], [one.logprobs for one in sampled]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ...kernels.batch import AttentionBatch, ContiguousBatch, PagedBatch
 from ...kernels.device_lengths import DeviceLengths
-from ..models.decoder import AttentionTimer, Decoder
+from ..models.decoder import AttentionTimer, Decoder, Likeliest
 from ..models.kv_tensors import KVTensors
 from .graphs import DecodeGraphs
 from .inputs import StepInputs
@@ -31,10 +31,13 @@ class Pass(Protocol):
     replayed: ClassVar[bool]
 
     def logits(
-        self, sampled: Samples, timer: AttentionTimer | None = None, argmax_only: bool = False
+        self,
+        sampled: Samples,
+        timer: AttentionTimer | None = None,
+        likeliest: Likeliest | None = None,
     ) -> Tensor:
         """Of the rows that are wanted, in order. sampled: by the step before, whose tokens some of
-        the inputs may be. argmax_only: as `Decoder.forward`. Nothing here waits for a device."""
+        the inputs may be. likeliest: as `Decoder.forward`. Nothing here waits for a device."""
         ...
 
 
@@ -98,7 +101,10 @@ class EagerPass:
     replayed: ClassVar[bool] = False
 
     def logits(
-        self, sampled: Samples, timer: AttentionTimer | None = None, argmax_only: bool = False
+        self,
+        sampled: Samples,
+        timer: AttentionTimer | None = None,
+        likeliest: Likeliest | None = None,
     ) -> Tensor:
         views = self.bring()
         _put_awaited(views, self.inputs, sampled)
@@ -110,7 +116,7 @@ class EagerPass:
             views["slots"],
             views["logit_rows"],
             timer,
-            argmax_only,
+            likeliest,
         )
 
 
@@ -126,9 +132,12 @@ class GraphPass:
     replayed: ClassVar[bool] = True
 
     def logits(
-        self, sampled: Samples, timer: AttentionTimer | None = None, argmax_only: bool = False
+        self,
+        sampled: Samples,
+        timer: AttentionTimer | None = None,
+        likeliest: Likeliest | None = None,
     ) -> Tensor:
-        del timer, argmax_only  # a graph is launched as one, whatever is wanted of its logits
+        del timer, likeliest  # a graph is launched as one, whatever is wanted of its logits
         self.graphs.put(self.bucket, self.inputs, self.packed, self.staging)
         _put_awaited(self.graphs.views(self.bucket), self.inputs, sampled)
         return self.graphs.replay(self.bucket)[: len(self.inputs.logit_rows)]

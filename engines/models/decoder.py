@@ -72,6 +72,17 @@ class AttentionTimer:
     seconds: float = 0.0
 
 
+@dataclass
+class Likeliest:
+    """Asks of a pass where each row's largest logit is, and nothing else of its logits.
+
+    places: int64 [rows], as the operation `argmax` gives them, if the pass found them on its way;
+    else None, and the logits tell.
+    """
+
+    places: Tensor | None = None
+
+
 class Decoder(Protocol):
     """A model with its weights on a device. It keeps no state between calls."""
 
@@ -103,13 +114,13 @@ class Decoder(Protocol):
         slot_mapping: Tensor,
         logit_rows: Tensor | None = None,
         timer: AttentionTimer | None = None,
-        argmax_only: bool = False,
+        likeliest: Likeliest | None = None,
     ) -> Tensor:
         """One pass over T packed tokens -> logits [rows, vocab] in the model's dtype.
 
         token_ids, positions, slot_mapping: int64 [T]; the tokens' keys and values are written to
         their slots of `cache`, then read through `batch`. logit_rows int64 [rows]: the tokens
-        whose next token is wanted, in that order; None: all T. argmax_only: of a row only its
-        largest logit is wanted, and where that is; others may be left at -infinity.
+        whose next token is wanted, in that order; None: all T. likeliest: if it is given, logits
+        below a row's largest may be left at -infinity.
         """
         ...

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ...kernels.batch import AttentionBatch, ContiguousBatch
 from ..errors import ModelError
-from .decoder import AttentionTimer
+from .decoder import AttentionTimer, Likeliest
 from .hf_attention import SERVED, Step, serving
 from .hf_config import TransformersConfig, takes
 from .kv_tensors import KVTensors, allocate_shared
@@ -71,7 +71,7 @@ class TransformersDecoder:
         slot_mapping: Tensor,
         logit_rows: Tensor | None = None,
         timer: AttentionTimer | None = None,
-        argmax_only: bool = False,  # noqa: ARG002
+        likeliest: Likeliest | None = None,  # noqa: ARG002
     ) -> Tensor:
         """As `Decoder.forward`."""
         rows = {}

@@ -18,7 +18,7 @@ from ...kernels.decoder import DecoderLayer, DecoderWeights
 from ...kernels.dispatch import count_calls
 from ..quantization.linear import WeightSource
 from .config import LAYERS, ModelConfig
-from .decoder import AttentionTimer
+from .decoder import AttentionTimer, Likeliest
 from .fused import OP, fused_step
 from .kv_tensors import KVTensors
 from .ops import ModelOps
@@ -128,7 +128,7 @@ class Llama:
         slot_mapping: Tensor,
         logit_rows: Tensor | None = None,
         timer: AttentionTimer | None = None,
-        argmax_only: bool = False,
+        likeliest: Likeliest | None = None,
     ) -> Tensor:
         """As `Decoder.forward`."""
         rows = len(token_ids) if logit_rows is None else len(logit_rows)
@@ -141,11 +141,13 @@ class Llama:
                 batch,
                 slot_mapping,
                 torch.arange(rows) if logit_rows is None else logit_rows,
-                argmax_only,
+                likeliest is not None,
             )
+            # An implementation of a user's need neither measure nor find anything on its way.
             if timer is not None:
-                # An implementation of a user's need not measure it.
                 timer.seconds += getattr(self.step, "attention_s", 0.0)
+            if likeliest is not None:
+                likeliest.places = getattr(self.step, "likeliest", None)
             return logits
         hidden = F.embedding(token_ids, self.embedding)
         cos, sin = self.rotary.rows(positions)

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <new>
 
+#include "argmax.h"
 #include "attention.h"
 #include "decoder_cache.h"
 #include "elementwise.h"
@@ -47,7 +48,9 @@ struct Step {
   const int64_t* logit_rows;  // the tokens whose logits are wanted
   int64_t logit_count;
   bf16* logits;  // [logit_count, vocab]
-  int64_t argmax_only;  // whether logits below a row's largest may be left at -infinity
+  // Out, [logit_count]: where each row's largest logit is, as `argmax`. Null if that is not wanted; if
+  // it is, nothing else of the logits is, and those below the largest may be left at -infinity.
+  int64_t* likeliest;
   void* scratch;
   double attention_s;  // out: time in the attention phases
 };
@@ -57,6 +60,7 @@ struct Activations {
   bf16 *hidden, *normed, *qkv, *q, *context, *gate_up, *activated, *update;
   void* prepared;
   Largest* largest;  // of rows of logits, while they are looked for
+  Argmax* argmax;    // of rows of logits
   int64_t bytes;
 };
 
@@ -79,6 +83,7 @@ inline Activations activations(const Model& m, int64_t tokens, void* scratch) {
   a.activated = rows(m.intermediate);
   a.update = rows(m.hidden);
   a.largest = (Largest*)take(m.screen.most_rows * (int64_t)sizeof(Largest));
+  a.argmax = (Argmax*)take(tokens * (int64_t)sizeof(Argmax));
   int64_t prepared = prepared_bytes(m.lm_head, tokens);
   if (m.screen.most_rows) {
     prepared = std::max(prepared, prepared_bytes(m.screen.codes, m.screen.most_rows));
@@ -251,7 +256,7 @@ class StepThread {
   // The last update and norm are needed only of the rows whose logits are wanted, maybe twice.
   void head() {
     const int64_t count = step_.logit_count;
-    const bool screened = step_.argmax_only && count <= m_.screen.most_rows;
+    const bool screened = step_.likeliest && count <= m_.screen.most_rows;
     const Weights& first_map = screened ? m_.screen.codes : m_.lm_head;
     team_.share_evenly(count, [&](int64_t first, int64_t last) {
       thread_local std::vector<bf16> total;
@@ -261,6 +266,7 @@ class StepThread {
         add(row(a_.update, step_.logit_rows[r], m_.hidden), total.data());
         bf16* normed = row(a_.normed, r, m_.hidden);
         rms_norm(total.data(), m_.norm, normed, m_.hidden, m_.eps);
+        new (a_.argmax + r) Argmax;
         if (screened) new (a_.largest + r) Largest(m_.screen, normed, m_.hidden);
       }
       prepare(first_map, a_.normed, count, a_.prepared, first, last);
@@ -268,7 +274,18 @@ class StepThread {
     if (screened) {
       find_largest(count);
     } else {
-      project(m_.lm_head, a_.normed, count, step_.logits);
+      project(m_.lm_head, a_.normed, count, step_.logits,
+              [&](int64_t first, int64_t last) { learn_argmax(count, first, last); });
+    }
+    if (!step_.likeliest || !team_.leads()) return;
+    for (int64_t r = 0; r < count; ++r) step_.likeliest[r] = a_.argmax[r].place();
+  }
+
+  // Of logits that this thread made.
+  void learn_argmax(int64_t rows, int64_t first, int64_t last) {
+    if (!step_.likeliest) return;
+    for (int64_t r = 0; r < rows; ++r) {
+      a_.argmax[r].learn(row(step_.logits, r, m_.lm_head.n), first, last);
     }
   }
 
@@ -290,6 +307,7 @@ class StepThread {
         const int64_t last = std::min(first + panels::COLUMNS, end);
         if (may_hold_largest(rows, first, last)) {
           multiply(head, a_.normed, a_.prepared, rows, step_.logits, first, last);
+          learn_argmax(rows, first, last);
         } else {
           rule_out(rows, first, last);
         }

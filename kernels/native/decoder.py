@@ -75,7 +75,7 @@ class _Step(ctypes.Structure):
         *((name, _POINTER) for name in ("lengths", "logit_rows")),
         ("logit_count", _SIZE),
         ("logits", _POINTER),
-        ("argmax_only", _SIZE),
+        ("likeliest", _POINTER),
         ("scratch", _POINTER),
         ("attention_s", ctypes.c_double),
     ]
@@ -111,6 +111,7 @@ class NativeDecoderStep:
         self._step = _Step()
         self._bound: _BoundCache | None = None
         self.attention_s = 0.0
+        self.likeliest: Tensor | None = None
 
     @property
     def weight_bytes(self) -> int:
@@ -168,13 +169,14 @@ class NativeDecoderStep:
             step.tables, step.table_stride = ctypes.addressof(starts), 1
             step.page_size, step.page_unit = UNBOUNDED, 1
         step.logit_count, step.logits = len(logit_rows), logits.data_ptr()
-        step.argmax_only = argmax_only
+        likeliest = torch.empty(len(logit_rows), dtype=torch.int64) if argmax_only else None
+        step.likeliest = None if likeliest is None else likeliest.data_ptr()
         step.scratch, step.attention_s = room.data_ptr(), 0.0
         library.decoder_step(
             *(ctypes.addressof(self._model), ctypes.addressof(step)),
             *(library.team_size, torch.get_num_threads(), library.parallel),
         )
-        self.attention_s = step.attention_s
+        self.attention_s, self.likeliest = step.attention_s, likeliest
         return logits
 
     def _bind(self, cache: LayerCaches) -> _BoundCache:

@@ -37,7 +37,9 @@ class ReferenceDecoderStep:
     token is wanted, in that order. argmax_only: of a row only its largest logit is wanted, and
     where that is; others may be left at -infinity.
     attention_s: of the last call, the host's time from a layer's projected queries to its attended
-    values, over all layers; 0, or not there, where it was not measured.
+    values, over all layers; 0, or not there, where it was not measured. likeliest: of the last call
+    with argmax_only, int64 [rows], the operation `argmax` of the logits; None, or not there, where
+    it was not found on the way.
     """
 
     attention_s = 0.0

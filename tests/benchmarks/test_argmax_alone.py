@@ -32,7 +32,7 @@ class AllLogits:
         return getattr(self._model, name)
 
     def forward(self, *arguments: Any) -> Tensor:
-        *others, _argmax_only = arguments
+        *others, _likeliest = arguments
         return self._model.forward(*others)
 
 

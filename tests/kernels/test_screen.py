@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -57,11 +58,20 @@ def screened(
 ) -> tuple[Tensor, Tensor]:
     """The same rows of logits, the argmax wanted alone, and all; what is given is the same."""
     call, step = random_call(SHAPES["plain"], "paged", sequences), implementation.function(weights)
-    found, expected = call.run(step, argmax_only=True)[0], call.run(step)[0]
+    found, places = of_argmax(call, step)
+    expected = call.run(step)[0]
+    assert step.likeliest is None
     given = found != -math.inf
     assert_same_bits(found[given], expected[given])
     assert torch.equal(argmax(found), argmax(expected))
+    assert torch.equal(places, argmax(expected))
     return found, expected
+
+
+def of_argmax(call: Call, step: Any) -> tuple[Tensor, Tensor]:
+    """The logits where the argmax is wanted alone, and where it found each row's."""
+    logits, _ = call.run(step, argmax_only=True)
+    return logits, step.likeliest
 
 
 @native
@@ -84,9 +94,11 @@ def test_few_logits_are_computed(implementation: Implementation) -> None:
 
 
 @native
-def test_of_equal_logits_it_is_the_first(implementation: Implementation) -> None:
+@pytest.mark.parametrize("sequences", [3, 9])
+def test_of_equal_logits_it_is_the_first(implementation: Implementation, sequences: int) -> None:
+    """Threads take the columns in parts, and whoever is later may have the earlier ones."""
     head = torch.randn(ROWS // 3, HIDDEN).repeat(3, 1)
-    found, expected = screened(implementation, with_head(implementation.name, head))
+    found, expected = screened(implementation, with_head(implementation.name, head), sequences)
     assert (expected == expected.amax(1, keepdim=True)).sum() >= 3 * len(expected)
     assert (argmax(found) < ROWS // 3).all()
 
@@ -106,8 +118,10 @@ def check(
     """Both ways the same; all logits [vocab]."""
     linear = of("linear", implementation.name)(head.to(BF16), None, BF16)
     step = implementation.function(replace(weights, lm_head=linear))
-    found, expected = (call.run(step, argmax_only=only)[0] for only in (True, False))
+    found, places = of_argmax(call, step)
+    expected, _ = call.run(step)
     assert torch.equal(argmax(found), argmax(expected))
+    assert torch.equal(places, argmax(expected))
     return expected[0]
 
 
@@ -182,8 +196,9 @@ def test_a_head_of_zeros(implementation: Implementation) -> None:
 @native
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("where", ["a weight", "the inputs"])
+@pytest.mark.parametrize("sequences", [3, 9])
 def test_what_is_no_number_is_found(
-    implementation: Implementation, where: str, value: float
+    implementation: Implementation, sequences: int, where: str, value: float
 ) -> None:
     """As of all logits: no token is the likeliest beside a NaN, wherever it stands."""
     head = torch.randn(ROWS, HIDDEN)
@@ -192,7 +207,7 @@ def test_what_is_no_number_is_found(
     weights = with_head(implementation.name, head)
     if where == "the inputs":
         weights.norm[7] = value
-    screened(implementation, weights)
+    screened(implementation, weights, sequences)
 
 
 @native

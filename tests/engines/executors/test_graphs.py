@@ -34,7 +34,7 @@ from llmbench.engines.executors.staging import Staging
 from llmbench.engines.executors.torch import TorchExecutor
 from llmbench.engines.kv.paged import PagedKVCache
 from llmbench.engines.models.catalogue import resolve_model
-from llmbench.engines.models.decoder import AttentionTimer, Decoder
+from llmbench.engines.models.decoder import AttentionTimer, Decoder, Likeliest
 from llmbench.engines.models.kv_tensors import KVTensors, allocate_contiguous, allocate_paged
 from llmbench.engines.pipeline import Core, PipelinedCore
 from llmbench.engines.resolve import resolve
@@ -84,7 +84,7 @@ class ReadsLengthsOnDevice:
         slot_mapping: Tensor,
         logit_rows: Tensor | None = None,
         timer: AttentionTimer | None = None,
-        argmax_only: bool = False,
+        likeliest: Likeliest | None = None,
     ) -> Tensor:
         lengths = batch.static_lengths
         assert lengths is not None
@@ -98,7 +98,7 @@ class ReadsLengthsOnDevice:
             assert lengths.starts is not None
             read = ContiguousBatch(query, kv, tuple(lengths.starts.tolist()))
         return self._model.forward(
-            token_ids, positions, cache, read, slot_mapping, logit_rows, timer, argmax_only
+            token_ids, positions, cache, read, slot_mapping, logit_rows, timer, likeliest
         )
 
 

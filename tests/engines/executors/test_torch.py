@@ -83,7 +83,7 @@ def test_the_argmax_alone_is_wanted_where_nobody_asks_for_more(
     forward = loaded.model.forward
 
     def spy(*arguments: Any) -> torch.Tensor:
-        asked.append(arguments[7])
+        asked.append(arguments[7] is not None)
         return forward(*arguments)
 
     monkeypatch.setattr(loaded.model, "forward", spy)
@@ -100,6 +100,34 @@ def test_the_argmax_alone_is_wanted_where_nobody_asks_for_more(
     run(Chunk(greedy, 0, 3), Chunk(told, 0, 2))
     run(Chunk(greedy, 0, 3), Chunk(told, 0, 1))  # which does not come to its token
     assert asked == [True, False, True]
+
+
+@pytest.mark.parametrize("forced", [{}, {"argmax": "torch"}], ids=["found", "forced"])
+def test_tokens_that_the_pass_found_are_taken_unless_an_argmax_was_asked_for(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, forced: dict[str, str]
+) -> None:
+    """Places that are no argmax, so that they are known again; two samples share a row."""
+    kv, cache = PagedKVCache(8, 4), allocate_paged(loaded.config, 8, 4, DTYPE, CPU)
+    forward = loaded.model.forward
+    likeliest: list[int] = []
+
+    def finds(*arguments: Any) -> torch.Tensor:
+        logits = forward(*arguments)
+        likeliest[:] = logits.argmax(1).tolist()
+        arguments[7].places = torch.tensor([100, 101])
+        return logits
+
+    monkeypatch.setattr(loaded.model, "forward", finds)
+    one = request("a", 3)
+    two = RequestState(Request("b", (5, 6), SamplingParams(max_tokens=4, n=2)))
+    for each in (one, two):
+        assert kv.extend(each, each.known_tokens)
+    plan = StepPlan(prefills=(Chunk(one, 0, 3), Chunk(two, 0, 2)))
+    result = TorchExecutor(loaded.model, cache, force=forced).execute(plan, kv, kv.take_moves())
+
+    first, second = likeliest if forced else (100, 101)
+    assert list(result.token_ids) == [first, second, second]
+    assert not any(result.logprobs)
 
 
 @pytest.mark.parametrize("computes", [True, False], ids=["beside a token", "alone"])
