@@ -76,7 +76,7 @@ def test_decodes_are_as_close_to_float32_as_transformers_is(saved: Saved) -> Non
     )
     their_error, our_error = ((one - exact).pow(2).mean().sqrt() for one in (theirs, ours))
     assert our_error < 1.15 * their_error
-    assert model.step is None or model.step.attention_s > 0
+    assert model.step is None or vars(model.step)["attention_s"] > 0
 
 
 @native
