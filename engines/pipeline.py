@@ -6,7 +6,9 @@ tokens of n are read, the one time that the host waits for the device. What foll
 
 - An output that ends with its length is known to end when its last step is submitted. It makes
   room at once, and a plan sees the queues and the cache that the loop of `core.py` would show it:
-  the schedule is the same.
+  the schedule is the same. But for one thing: where blocks are named when they are taken
+  (`batching/unified.py`), one that ends with the token to come gets its name a step later, and a
+  request that starts in that very step and knows that token computes the block itself.
 - An output that ends otherwise (end of text, a stop string, logits without a token) is found to
   have ended one step late: its row of step n + 1 was computed in vain, and is dropped.
 - Where the executor cannot sample without the host (`PipelinedExecutor.why_synchronous`), the next

@@ -93,6 +93,26 @@ def test_where_lengths_end_outputs_the_schedule_is_the_synchronous_one(
         assert executor_of(core).most_in_flight == 2
 
 
+@pytest.mark.parametrize(("when", "found"), [(3, (4, 4)), (4, (8, 4)), (5, (8, 8))])
+def test_a_block_that_ends_with_the_token_to_come_is_found_a_step_later(
+    when: int, found: tuple[int, int]
+) -> None:
+    """b's prompt is a's with four tokens of its answer, of which the fourth is computed in step 4.
+    found: how many tokens b finds that starts in step `when`, in step and ahead."""
+    first = make_request("a", 4, 6)
+    said = drive(make_core(), [first]).tokens("a")
+    second = replace(
+        make_request("b", 9, 2), prompt_token_ids=(*first.prompt_token_ids, *said[:4], 1)
+    )
+    seen: list[int] = []
+    for late, come in ((None, when), ({}, when - 1)):
+        core = make_core("unified", kv_options={"prefix_cache": True}, late=late)
+        run = drive(core, [first], arrivals={come: [second]})
+        assert [one.request_id for one in run.steps[when].chunks] == ["b", "a"]
+        seen.append(run.steps[when].chunks[0].cached_tokens)
+    assert tuple(seen) == found
+
+
 @all_combinations
 @settings(max_examples=25, deadline=None)
 @given(load=loads, pool=pools, eos=ends_of_text, synchronous=synchronous_steps, data=st.data())
