@@ -57,6 +57,8 @@ class InflightBatching:
             for context, length in zip(contexts, lengths, strict=False)
         ]
         for head, length in zip(newcomers, lengths[len(contexts) :], strict=True):
+            if length and not _has_a_piece(step, head):
+                break
             chunks += _begin(step, head, length)
         # A context that gets nothing keeps its place.
         return step.plan([chunk for chunk in chunks if chunk.length], decodes)
@@ -197,10 +199,15 @@ def _new_tokens(step: Planning, head: RequestState) -> int:
     return head.known_tokens - step.kv.cached_tokens(head)
 
 
+def _has_a_piece(step: Planning, head: RequestState) -> bool:
+    """False if what began before it took the only piece of a contiguous cache that it fits. Nobody
+    behind it begins either: optimistic admission would pause who had overtaken it."""
+    return step.kv.fits(head, head.known_tokens)
+
+
 def _begin(step: Planning, head: RequestState, length: int) -> list[Chunk]:
-    """Its first chunk, and room for all that it knows; none if it gets no tokens, or if what began
-    before it took the only piece of memory that it fitted."""
-    if not (length and step.kv.fits(head, head.known_tokens)):
+    """Its first chunk, and room for all that it knows; none if it gets no tokens."""
+    if not length:
         return []
     # Less than before if what began before it took a cached block.
     cached = step.kv.cached_tokens(head)
@@ -227,7 +234,7 @@ def _in_list_order(
     else:
         for head in newcomers:
             length = _new_tokens(step, head)
-            if length > budget:
+            if length > budget or not _has_a_piece(step, head):
                 break
             budget -= length
             prefills += _begin(step, head, length)

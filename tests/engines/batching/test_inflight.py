@@ -214,6 +214,24 @@ def test_who_has_not_begun_loses_nothing_when_others_grow() -> None:
     assert not any(step.preempted for step in run.steps)
 
 
+def test_nobody_overtakes_a_context_that_finds_no_piece_of_a_contiguous_cache() -> None:
+    # x, z and v leave holes of 8, 4 and 4 tokens, into which a, b and c would fit by number.
+    core = make_core(
+        "inflight",
+        kv="contiguous",
+        pool_tokens=24,
+        max_num_seqs=8,
+        max_model_len=8,
+        kv_options={"reservation": "oracle"},
+    )
+    lengths = {"x": (7, 1), "y": (1, 3), "z": (3, 1), "w": (1, 3), "v": (3, 1)}
+    lengths |= {"a": (1, 3), "b": (7, 1), "c": (2, 2)}
+    run = drive(core, [make_request(name, *lengths[name]) for name in lengths])
+    # a lies where b would have to: b waits, and c behind it, who would be paused for it.
+    assert run.table()[1:4] == ["P a0+1 | D y w", "D y w a", "P b0+7 c0+2 | D a"]
+    assert not any(step.preempted for step in run.steps)
+
+
 # The micro-batch stage: whose tokens are computed.
 
 
