@@ -304,11 +304,11 @@ def _cost(response: Response, spread: EffectEstimate, seen: _Seen) -> str:
     extra = round(after - before)
     if not improves or extra < 1:
         return ""
-    share = seen.of("recomputed_share")
-    return (
-        f"; cost: {plural(extra, 'preemption')} more a run, {percent(share[0])} → "
-        f"{percent(share[1])} of the tokens recomputed"
-    )
+    cost = f"; cost: {plural(extra, 'preemption')} more a run"
+    less, more = seen.of("recomputed_share")
+    if more > less:
+        cost += f", {percent(less)} → {percent(more)} of the tokens recomputed"
+    return cost
 
 
 def _arrow(name: str, seen: _Seen) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError
+from llmbench.harness.ablation import sentences
 from llmbench.harness.ablation.analyse import analyse
 from llmbench.harness.ablation.design import Cell, NotRun, parse_axes
 from llmbench.harness.ablation.factorial import Factorial
@@ -322,6 +323,23 @@ def test_an_improvement_names_its_price() -> None:
     assert better.value < 1 < worse.value
     assert f"; cost: {preempted:.0f} preemptions more a run" in better.sentence
     assert "cost:" not in worse.sentence
+
+
+def test_what_became_less_is_no_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More preemptions, of which fewer tokens are computed again: the shares of the test above,
+    exchanged."""
+    seen = sentences._Seen
+    of = seen.of
+
+    def exchanged(self: sentences._Seen, name: str) -> tuple[float, float]:
+        before, after = of(self, name)
+        return (after, before) if name == "recomputed_share" else (before, after)
+
+    monkeypatch.setattr(seen, "of", exchanged)
+    found = analyse(_serve(VirtualCells(pool_tokens=1280), "kv=contiguous:paged"))
+    better = _effect(found, "kv contiguous → paged", "ttft.mean")
+
+    assert re.search(r"; cost: \d+ preemptions more a run\.$", better.sentence)
 
 
 def test_a_batch_that_stays_closed_is_not_called_a_lack_of_memory() -> None:
