@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from llmbench.engines.trace import PhaseTimes
 from llmbench.harness.tables.requests import REQUEST_COLUMNS
 from llmbench.reports import kv_charts, latency_charts, step_charts
 from llmbench.reports.chart_table import MOST_ROWS, chart_table
 from llmbench.reports.facts import token_gaps_s
+from llmbench.reports.format import percent
 from llmbench.reports.model import Axis, Chart, Panel, Run, Series
 from llmbench.reports.palette import ROLES
 from llmbench.reports.place import BINS, Place
@@ -139,11 +142,26 @@ def test_kv_room_is_stacked_under_the_capacity(run: Run) -> None:
     assert top.max() == held.max()
 
 
+def test_no_phase_of_a_step_is_left_out() -> None:
+    assert {f"{phase}_s" for phase in step_charts.PHASES} == {
+        one.name for one in fields(PhaseTimes)
+    }
+    assert {f"phase_{phase}" for phase in step_charts.PHASES} <= set(ROLES)
+
+
 def test_step_time_adds_up(run: Run) -> None:
+    linear_s = run.steps["linear_s"]
+    shares = {"linear_s": 0.5, "communicate_s": 0.3, "swap_s": 0.2}
+    parts = {phase: share * linear_s for phase, share in shares.items()}
+    run = replace(run, steps=run.steps.assign(**parts))
     chart = step_charts.step_time([run])
     assert chart is not None
+    whole_s = (run.steps["end_s"] - run.steps["start_s"]).sum()
     drawn = sum(sum(one.x) for one in chart.series)
-    assert drawn == pytest.approx((run.steps["end_s"] - run.steps["start_s"]).sum())
+    assert drawn == pytest.approx(whole_s)
+    assert percent(parts["linear_s"].sum() / whole_s) in chart.reading
+    assert "communicate is " in chart.note
+    assert "swap moves " in chart.note
     assert [name.split(",")[0] for name in chart.panels[0].y.categories] == [
         "Decode only",
         "Prefill only",
