@@ -96,7 +96,7 @@ def _pairs(ab: Ab, metric: AbMetric) -> Chart:
         id=f"pairs-{metric.id}-{metric.stat}".replace("_", "-"),
         title=label,
         reading=_reading(ab, metric),
-        x=Axis("Pair, in the order measured", high=last + 0.5),
+        x=Axis("Pair, in the order measured", high=last + 0.5, numbered=True),
         panels=(
             Panel(
                 Axis("B / A of each pair", "×", log=True),

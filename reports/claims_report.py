@@ -28,7 +28,7 @@ def claims_report(claims: Claims) -> Report:
         figures=tuple(_figure(claim) for claim in claims.claims),
         notes=tuple(Note(text, "caution") for text in claims.notes),
         sections=(
-            *(_section(claim) for claim in claims.claims),
+            *(Section(one.name, one.title, (_evidence(one),)) for one in claims.claims),
             Section("again", "The commands", (_commands(claims),)),
         ),
         footer=claims.command,
@@ -54,11 +54,6 @@ def _figure(claim: Claim) -> KeyFigure:
     return KeyFigure(claim.title, _word(claim), detail=detail)
 
 
-def _section(claim: Claim) -> Section:
-    intro = f"“{claim.says}”: {_word(claim)}. It is true if {claim.judged}."
-    return Section(claim.name, claim.title, (_evidence(claim),), intro)
-
-
 def _evidence(claim: Claim) -> Table:
     columns = ("What was tried", "How", "What was found", "True of it")
     return table(
@@ -75,6 +70,7 @@ def _evidence(claim: Claim) -> Table:
             for one in claim.evidence
         ],
         words=columns,
+        note=f"“{claim.says}”: {_word(claim)}. It is true if {claim.judged}.",
     )
 
 

@@ -51,7 +51,8 @@ class Explained:
 
 def explanations(runs: Sequence[Run], comparison: Comparison) -> tuple[Explained, ...]:
     """Every latency that is better or worse than the baseline's, explained; those that are the
-    same, inconclusive or not split into parts are left out."""
+    same, inconclusive or not split into parts are left out, and those whose parts went the other
+    way."""
     base = comparison.runs.index(comparison.baseline)
     return tuple(
         found
@@ -87,7 +88,8 @@ def explained_table(runs: Sequence[Run], comparison: Comparison) -> Table | None
         ],
         words=("Run", "Difference", "Change", "Where it went", "Why"),
         note="A latency is the sum of its parts, so its change is the sum of theirs. In brackets: "
-        "the interval of the change. Of a p99, the parts are the means of the slowest hundredth.",
+        "the interval of the change. Of a p99, the parts are the means of the slowest hundredth; "
+        "where those went the other way, they do not explain it, and it has no row.",
     )
 
 
@@ -97,7 +99,7 @@ def _explained(
     if ratio is None or ratio.verdict not in ("better", "worse"):
         return None
     was, now = _parts(row, before.result), _parts(row, after.result)
-    if was is None or now is None:
+    if was is None or now is None or _grew(was, now) != (ratio.value > 1):
         return None
     where, leading = _where(was, now)
     return Explained(
@@ -134,6 +136,12 @@ def _parts(row: MetricComparison, result: Result) -> Parts | None:
     if row.id not in ("ttft", "itl"):
         return None
     return {band["name"]: band["parts"] for band in found[row.id]}.get(row.stat)
+
+
+def _grew(was: Parts, now: Parts) -> bool:
+    """Whether the parts together grew. A percentile may fall while the mean of what lies beyond it,
+    which its parts are of, rises: they explain nothing then."""
+    return sum(now.values()) > sum(was.values())
 
 
 def _where(was: Parts, now: Parts) -> tuple[str, tuple[str, ...]]:

@@ -166,6 +166,11 @@ def is_server(run: Run) -> bool:
     return run.result.get("target") is not None
 
 
+def knows_steps(run: Run) -> bool:
+    """Whether steps were seen, as those of a server are not."""
+    return run.result["counters"]["steps"] is not None
+
+
 def may_end_early(run: Run) -> bool:
     """Whether a model could end its replies before the lengths that were asked for."""
     return (run.result.get("target") or {}).get("output_lengths") == "at-most"

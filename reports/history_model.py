@@ -87,12 +87,13 @@ class NotCarried:
 class Series:
     """Runs of the same settings, requests and hardware, in order of time; those that record none in
     order of their names. not_carried: values that are left out, because their runs are of too few
-    samples."""
+    samples. simulation_error: of simulated runs, how wrong they may be; empty of measured ones."""
 
     name: str
     runs: tuple[HistoryRun, ...]
     trends: tuple[Trend, ...]
     not_carried: tuple[NotCarried, ...] = ()
+    simulation_error: str = ""
 
 
 @dataclass(frozen=True)

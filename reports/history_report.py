@@ -59,6 +59,19 @@ def history_report(history: History) -> Report:
             *([Section("glossary", "Glossary", (glossary(),))] if history.series else []),
         ),
         footer=history.command,
+        premise=_premise(history),
+    )
+
+
+def _premise(history: History) -> str:
+    """Which series were not measured, and how wrong they may be."""
+    by_error: dict[str, list[str]] = {}
+    for series in history.series:
+        if series.simulation_error:
+            by_error.setdefault(series.simulation_error, []).append(series.name)
+    return " ".join(
+        f"Simulated, not measured: {'; '.join(names)}. How wrong it may be: {error}."
+        for error, names in by_error.items()
     )
 
 
@@ -143,11 +156,11 @@ def _trends(history: History) -> Iterator[Trend]:
 
 def _how(history: History) -> str:
     return (
-        "A measured quantity steps where E-divisive finds a split that few permutations of its "
-        "values equal, and few of what is new in each value, runs being as like the one before "
-        f"them as can be believed: at most {100 * history.significance:g} % over all measured "
-        "quantities of a series (Holm), so that few runs show none; a simulation, and a count of "
-        "what does not run by the clock, steps wherever it changes."
+        "A measured quantity steps where its values lie on two levels, further apart than chance "
+        f"puts them in {100 * history.significance:g} % of series that do not step (E-divisive, "
+        "over all measured quantities of a series by Holm, and though runs resemble the one before "
+        "them), so that few runs show none; a simulation, and a count of what does not run by the "
+        "clock, steps wherever it changes."
     )
 
 
@@ -263,7 +276,7 @@ def _chart(at: int, trend: Trend, series: Series) -> Chart:
         id=f"trend-{at}-{trend.id}-{trend.stat}",
         title=label,
         reading=reading,
-        x=Axis("Run", high=float(len(trend.values)) + 0.5),
+        x=Axis("Run", high=float(len(trend.values)) + 0.5, numbered=True),
         panels=(Panel(Axis(label, scale.unit), tuple(lines), guides),),
         width="half",
     )

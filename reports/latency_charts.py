@@ -127,7 +127,8 @@ def _reading(sampled: Sequence[_Sampled], metric: str) -> str:
     if limit is None:
         return f"{text}."
     kept = float(np.mean(one.values_s <= limit))
-    return f"{text}. {percent(kept)} kept the limit of {seconds(limit)}."
+    of = "" if len(one.run.requests) == len(served(one.run)) else " of those served"
+    return f"{text}. {percent(kept)}{of} kept the limit of {seconds(limit)}."
 
 
 def over_time(run: Run) -> Chart | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from .facts import client_error_s, tail_of, unit_counted
+from .facts import client_error_s, knows_steps, steady_span, tail_of, unit_counted
 from .format import ABSENT, count, listed, number, scale_of
 from .glossary import METRICS, label_of
 from .model import Run, Table
@@ -18,6 +18,10 @@ SHARES_OF_PEAKS = ("mfu", "mbu")
 STATISTICS = {"mean": "Mean", "p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "max": "Max"}
 # For a percentile that samples are too few for.
 NOT_SHOWN = "—"
+_OF_STEPS = (
+    " Means of a step's tokens, requests and budget are over time; percentiles count each step "
+    "once."
+)
 
 
 def distributions(run: Run) -> Table:
@@ -54,35 +58,36 @@ def distributions(run: Run) -> Table:
         ),
         rows,
         words=("Unit",),
-        note="Latencies are of the requests that were served, over the whole run. Means of a "
-        "step's tokens, requests and budget are over time; percentiles count each step once."
-        f"{_too_few(lacking)}",
+        note="Latencies are of the requests that were served, over the whole run."
+        f"{_OF_STEPS if knows_steps(run) else ''}{_too_few(lacking)}",
     )
 
 
 def rates(run: Run) -> Table:
-    """Throughput and goodput, in the steady window and over the whole run."""
+    """Throughput and goodput, over the whole run, and in the steady window where it has one."""
     found = {
         metric: data
         for metric, data in run.result["metrics"].items()
         if "run" in data["stats"] and metric not in SHARES_OF_PEAKS
     }
+    stretches = {"window": "Steady window"} if steady_span(run) else {}
+    stretches["run"] = "Whole run"
     rows: list[list[str]] = []
     for metric in _in_order(found):
         stats = found[metric]["stats"]
         unit = unit_counted(found[metric]["unit"], run.result["config"])
         scale = scale_of(unit, stats.values())
-        cells = [scale.number(stats.get(name)) for name in ("window", "run")]
+        cells = [scale.number(stats.get(name)) for name in stretches]
         rows.append([label_of(metric), scale.unit, *cells])
     window = run.result["window"]
+    span = f"Window: {number(window['start_s'])} to {number(window['end_s'])} s; "
     return table(
         "rates",
         "Rates",
-        ("Metric", "Unit", "Steady window", "Whole run"),
+        ("Metric", "Unit", *stretches.values()),
         rows,
         words=("Unit",),
-        note=f"Window: {number(window['start_s'])} to {number(window['end_s'])} s; "
-        f"{window['method']}.",
+        note=f"{span if steady_span(run) else 'No steady window: '}{window['method']}.",
     )
 
 

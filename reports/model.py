@@ -198,7 +198,8 @@ class Axis:
     """title without its unit. high: where the axis ends, so that two charts can share a scale.
 
     log: also of y, for ratios, of unit ×, and values far from each other. categories: names of the
-    positions 0, 1, … instead of numbers.
+    positions 0, 1, … instead of numbers. numbered: of x, and with `high`: positions 1, 2, …, so
+    that there is no 0, and nothing between two.
     """
 
     title: str
@@ -206,6 +207,7 @@ class Axis:
     log: bool = False
     high: float | None = None
     categories: tuple[str, ...] = ()
+    numbered: bool = False
 
     @property
     def label(self) -> str:

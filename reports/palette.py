@@ -59,6 +59,8 @@ ROLES: dict[str, Hue] = {
     "phase_attention": Hue("#882255", "#d977a8"),
     "phase_linear": Hue("#3b4cc0", "#8d9bf5"),
     "phase_sample": Hue("#1f8a99", "#52bccb"),
+    "phase_communicate": Hue("#b5541c", "#f0945a"),
+    "phase_swap": Hue("#9a6bd1", "#d3bcff"),
     "phase_host": Hue("#7d8590", "#8e97a3"),
     # Effects of a factorial: of one axis, of one axis on another's, and those that decide nothing.
     "effect_main": Hue("#3b4cc0", "#8d9bf5"),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from .facts import floats, step_durations_s
 from .format import count, percent, seconds, size
+from .kept_out import QUEUE_BLOCKED, kept_out
 from .model import Run
 
 UNEXPLAINED = "no counter explains it"
@@ -39,6 +40,7 @@ class Reason:
     shown: Callable[[float], str]
     sign: int
     points: float | None = None
+    only_if: Callable[[Run], bool] | None = None
     metrics: tuple[str, ...] = ()
     last: bool = False
 
@@ -57,6 +59,9 @@ def why(part: str, metric: str, runs: tuple[Run, Run], seconds_: tuple[float, fl
 
 
 def _said(reason: Reason, runs: tuple[Run, Run], seconds_: tuple[float, float]) -> str:
+    longer = runs[seconds_[1] > seconds_[0]]
+    if reason.only_if is not None and not reason.only_if(longer):
+        return ""
     was, now = (reason.of(run) for run in runs)
     if was is None or now is None or not _explains(reason, (was, now), seconds_):
         return ""
@@ -120,6 +125,18 @@ def _found(run: Run) -> float | None:
     return hits / whole if whole else None
 
 
+def _kept_out_by_memory(run: Run) -> float:
+    return kept_out(run.steps, run.result["config"]).by_memory
+
+
+def _kept_out_by_batch(run: Run) -> float:
+    return kept_out(run.steps, run.result["config"]).by_batch
+
+
+def _is_short_of_memory(run: Run) -> bool:
+    return _kept_out_by_memory(run) >= QUEUE_BLOCKED
+
+
 def _waste(run: Run) -> float | None:
     return (run.result.get("kv") or {}).get("waste_share")
 
@@ -158,7 +175,16 @@ _A_PREFILL, _A_PROMPT_STEP = "{} prompt tokens a prefill", "a step with a prompt
 _REASONS: Mapping[str, tuple[Reason, ...]] = {
     "queue_s": (
         Reason("{} requests ran at a time", _running, _number, -1),
-        Reason("{} of the KV memory taken was waste", _waste, percent, 1, points=0.1),
+        Reason("some waited for a batch to end {} of the time", _kept_out_by_batch, percent, 1),
+        Reason(
+            "some waited for memory {} of the time", _kept_out_by_memory, percent, 1,
+            only_if=_is_short_of_memory,
+        ),
+        # Waste that kept nobody out made nobody wait.
+        Reason(
+            "{} of the KV memory taken was waste", _waste, percent, 1, points=0.1,
+            only_if=_is_short_of_memory,
+        ),
         Reason("a step took {}", _step_s, seconds, 1, last=True),
     ),
     "own_prefill_s": (

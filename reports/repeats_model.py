@@ -28,8 +28,7 @@ class PooledQuantity(Measure):
 
     runs: how many. std: between runs, divided by runs - 1. low, high: the interval of the mean, cut
     at 0 and a share's at 1, which no mean lies beyond. std, low and high are None for a single run.
-    over: what a rate called `window` is over, where that is not a steady window in every run; else
-    empty.
+    over: what a rate is over, where not every run has a steady window; else empty.
     """
 
     runs: int

@@ -69,7 +69,10 @@ def summary(run: Run) -> Table | None:
     rows.append(("Readings", count(known["scrapes"])))
     if found["failed_scrapes"]:
         rows.append(("Readings that failed", count(found["failed_scrapes"])))
-    return table("server-own-summary", "The server's own metrics", ("What", "Value"), rows)
+    trouble = f"The first that failed: {found['trouble']}." if found["trouble"] else ""
+    return table(
+        "server-own-summary", "The server's own metrics", ("What", "Value"), rows, note=trouble
+    )
 
 
 def _series(

@@ -15,7 +15,11 @@ from .thinning import Floats, even_rows
 from .waiting import Waiting, waiting_of
 
 TOKEN_PHASES = ("prefill", "decode")
-PHASES = ("schedule", "prepare", "attention", "linear", "sample", "host")
+# Every phase that a step's time is split into, in the order of the bars.
+PHASES = (
+    *("schedule", "prepare", "attention", "linear"),
+    *("sample", "communicate", "swap", "host"),
+)
 # What the engine does beside the model.
 OWN_WORK = ("schedule", "prepare", "host")
 MOST_MARKERS = 500
@@ -173,11 +177,21 @@ def _spent_by_run(bars: dict[str, dict[str, float]], *, same_requests: bool | No
 def _device_note(runs: Sequence[Run]) -> str:
     totals = [_phase_totals_s(run) for run in runs]
     if any(total["linear"] > 0 and total["attention"] == 0 for total in totals):
-        return (
+        of_all = (
             "Without attention: on an accelerator launches return early, so linear holds the whole "
-            "forward pass and sample the wait for the device."
+            "forward pass and sample the wait for the device"
         )
-    return "Linear is the forward pass less attention; prepare builds the step's input tensors."
+    else:
+        of_all = (
+            "Linear is the rest of the forward pass beside attention; prepare builds the step's "
+            "input tensors"
+        )
+    of_some = {
+        "communicate": "communicate is collectives between devices",
+        "swap": "swap moves keys and values to or from the host",
+    }
+    used = (text for phase, text in of_some.items() if any(total[phase] > 0 for total in totals))
+    return f"{'; '.join((of_all, *used))}."
 
 
 def _sharing(run: Run) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from .facts import failures, served, told
+from .facts import failures, knows_steps, served, told
 from .format import (
     ABSENT,
     count,
@@ -106,37 +106,19 @@ def slowest(run: Run) -> Table | None:
     frame = served(run).sort_values("e2el_s", ascending=False, kind="stable").head(SLOWEST)
     if frame.empty:
         return None
-    rows = [
-        (
-            str(row["request_id"]),
-            seconds_in(row["t_due_s"]),
-            count(row["input_tokens"]),
-            count(row["output_tokens"]),
-            _ms(row["queue_s"]),
-            _ms(row["ttft_s"]),
-            _ms(row["tpot_s"]),
-            _ms(row["e2el_s"]),
-            count(row["preemptions"]),
-            count(row["recomputed_tokens"]),
-        )
-        for row in frame.to_dict("records")
-    ]
+    # What nobody counted is not there, or 0 in every row.
+    counted = run.result["counters"]
+    known = {
+        "queue_s": bool(frame["queue_s"].notna().any()),
+        "preemptions": counted["preemptions"] is not None,
+        "recomputed_tokens": counted["recomputed_tokens"] is not None,
+    }
+    columns = [one for one in _OF_A_REQUEST if known.get(one[1], True)]
     return table(
         "slowest",
-        f"Slowest {plural(len(rows), 'request')}, end to end",
-        (
-            "Request",
-            "Due (s)",
-            "Tokens in",
-            "Tokens out",
-            "Queue (ms)",
-            "TTFT (ms)",
-            "TPOT (ms)",
-            "E2EL (ms)",
-            "Preemptions",
-            "Recomputed",
-        ),
-        rows,
+        f"Slowest {plural(len(frame), 'request')}, end to end",
+        [title for title, _, _ in columns],
+        [[shown(row[name]) for _, name, shown in columns] for row in frame.to_dict("records")],
     )
 
 
@@ -170,7 +152,8 @@ def counters(run: Run) -> Table:
             for name, value in run.result["counters"].items()
             if value is not None
         ],
-        note="Exact: the same schedule gives the same counts.",
+        # Of a server's steps nothing is known, and its failures are no matter of the schedule.
+        note="Exact: the same schedule gives the same counts." if knows_steps(run) else "",
     )
 
 
@@ -250,3 +233,19 @@ def glossary() -> Table:
 
 def _ms(value_s: float) -> str:
     return number(1e3 * value_s)
+
+
+# What the slowest requests say of themselves: title, column of requests.parquet, and how it is
+# shown.
+_OF_A_REQUEST: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+    ("Request", "request_id", str),
+    ("Due (s)", "t_due_s", seconds_in),
+    ("Tokens in", "input_tokens", count),
+    ("Tokens out", "output_tokens", count),
+    ("Queue (ms)", "queue_s", _ms),
+    ("TTFT (ms)", "ttft_s", _ms),
+    ("TPOT (ms)", "tpot_s", _ms),
+    ("E2EL (ms)", "e2el_s", _ms),
+    ("Preemptions", "preemptions", count),
+    ("Recomputed", "recomputed_tokens", count),
+)

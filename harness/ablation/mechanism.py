@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ...reports.kept_out import kept_out
 from ..attribution import PARTS
 from ..comparison.observed import Observed
 from ..result import Result
@@ -287,7 +288,7 @@ def _mechanism(run: Observed, found: Account) -> Mechanism:
     queue_s = float(found.first[:, QUEUE].mean())
     token_s = _named(found.stream.sum(axis=0) / gaps)
     resident_s = float(found.resident.sum())
-    kept_out, closed = _kept_out_share(run), result.config.get("batching") == "static"
+    kept = kept_out(steps, result.config)
     counters = result.counters
     recomputed = counters.recomputed_tokens or 0
     return Mechanism(
@@ -297,26 +298,11 @@ def _mechanism(run: Observed, found: Account) -> Mechanism:
         spanned_share=found.behind / gaps,
         running=resident_s / result.duration_s,
         running_peak=float(steps["running"].max()),
-        blocked_share=0.0 if closed else kept_out,
-        closed_share=kept_out if closed else 0.0,
+        blocked_share=kept.by_memory,
+        closed_share=kept.by_batch,
         waste_share=result.kv.waste_share if result.kv else None,
         preemptions=float(counters.preemptions or 0),
         recomputed_share=recomputed / computed if computed else 0.0,
         decode_s=token_s["decode"] + token_s["host"],
         residence_s=resident_s / (gaps + len(found)),
     )
-
-
-def _kept_out_share(run: Observed) -> float:
-    """Of step time: a request waited although the batch and its token budget had room."""
-    steps, config = run.stored.steps, run.stored.result.config
-    duration_s = (steps["end_s"] - steps["start_s"]).to_numpy(dtype=np.float64)
-    tokens = steps["prefill_tokens"] + steps["decode_tokens"]
-    blocked = (
-        (steps["waiting"] > 0)
-        & (steps["running"] < int(config["max_num_seqs"]))
-        & (tokens < int(config["max_num_batched_tokens"]))
-        & (steps["prefill_tokens"] == 0)
-    ).to_numpy(dtype=bool)
-    total_s = float(duration_s.sum())
-    return float(duration_s[blocked].sum()) / total_s if total_s else 0.0

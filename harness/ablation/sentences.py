@@ -14,6 +14,7 @@ from ...reports.comparison_tables import ratio_text
 from ...reports.effect_text import effect_text
 from ...reports.format import number, percent, plural, rounded_percent, seconds
 from ...reports.glossary import change_text, setting_text
+from ...reports.kept_out import QUEUE_BLOCKED
 from ...reports.measure import response_label
 from .contrasts import Change, Contrast
 from .design import Cell
@@ -40,8 +41,6 @@ NOTABLE = math.log(1.1)
 LITTLE = math.log(1.02)
 # From this share of the time on, memory is what keeps requests from running.
 BLOCKED = 0.1
-# A queue is made in far less: the rest of the time nobody waits.
-QUEUE_BLOCKED = 0.01
 NONE_OF_THEM = "not through queueing, interference, KV capacity or preemption"
 # A share above this is no number to read: the effect is a small rest of large parts.
 MOST_SHARE = 1.25

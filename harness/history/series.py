@@ -72,10 +72,11 @@ def experiment(result: Result) -> str:
 
 
 def names(firsts: Sequence[RunOnDisk]) -> list[str]:
-    """What series are called, by a run of each: engine, model and workload, and, of those that
-    have this in common, the settings that they differ in."""
+    """What series are called, by a run of each: engine, model and workload, that it was simulated,
+    and, of those that have this in common, the settings that they differ in."""
     short = [
         f"{one.result.label} · {one.result.config['model']} · {one.result.workload.name}"
+        f"{' · simulated' if one.result.simulation is not None else ''}"
         for one in firsts
     ]
     return [_told_apart(name, at, short, firsts) for at, name in enumerate(short)]

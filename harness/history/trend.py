@@ -65,6 +65,7 @@ def history_of(
                 tuple(replace(describe(one), disturbed=_disturbed(one)) for one in members),
                 trends_of(members, quantities, significance, stage),
                 tuple(_not_carried(members, quantities)),
+                next((one.result.simulation.error for one in members if one.result.simulation), ""),
             )
             for name, members in zip(names([one[0] for one in together]), together, strict=True)
         ),

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from ...reports.repeats_model import PooledQuantity, RepeatRun, RepeatsTable
 from ..comparison.admissible import objections
+from ..comparison.alike import whole_where_mixed
 from ..comparison.comparability import environment_differences
-from ..comparison.compare import rates_over
 from ..comparison.quantities import QUANTITIES, Quantity
 from ..metrics import UTILISATIONS
 from ..result import Check, Result
@@ -17,9 +17,12 @@ from ..stats.bootstrap import CONFIDENCE
 from ..storage.store import RunOnDisk
 from .directory import Repeats
 
+RATES = (
+    *("output_throughput.window", "total_throughput.window"),
+    *("request_throughput.window", "goodput.window"),
+)
 POOLED = (
-    *("output_throughput.window", "total_throughput.window", "request_throughput.window"),
-    *("goodput.window", "goodput_share.run"),
+    *(*RATES, "goodput_share.run"),
     *("ttft.mean", "ttft.p50", "ttft.p99", "tpot.mean", "tpot.p50", "tpot.p99", "itl.p99"),
     *("e2el.p50", "e2el.p99", "kv.waste_share", "batch_requests.mean", "counters.preemptions"),
     *("mfu.run", "mfu.prefill", "mbu.run", "mbu.decode"),
@@ -36,14 +39,16 @@ def pool(repeats: Repeats) -> RepeatsTable:
     """Quantities that no run has are left out; runs that are not valid have no part in a mean."""
     first = repeats.runs[0].result
     counted = [run.result for run in repeats.counted]
-    pooled = (_over(pooled_quantity(QUANTITIES[name], counted), counted) for name in POOLED)
+    # A rate over one run's window and over the whole of another has no mean.
+    names = whole_where_mixed(POOLED, counted)
+    pooled = (_over(pooled_quantity(QUANTITIES[name], counted), counted) for name in names)
     return RepeatsTable(
         name=repeats.name,
         label=first.label,
         model=str(first.config["model"]),
         workload=f"{first.workload.num_requests} requests of {first.workload.name}",
         command=str(first.config.get("command") or ""),
-        runs=tuple(map(_run, repeats.runs)),
+        runs=tuple(_run(run, names) for run in repeats.runs),
         quantities=tuple(one for one in pooled if one is not None),
         confidence=CONFIDENCE,
         notes=tuple(_notes(counted)),
@@ -73,13 +78,13 @@ def _is_part_of_all(quantity: Quantity) -> bool:
 
 def _over(one: PooledQuantity | None, counted: Sequence[Result]) -> PooledQuantity | None:
     """Of a rate, what it is over."""
-    if one is None or one.stat != "window":
+    steady = all(result.window.steady for result in counted)
+    if one is None or steady or one.name.replace(".run", ".window") not in RATES:
         return one
-    over = rates_over(counted)
-    return one if over == "steady window" else replace(one, over=over)
+    return replace(one, over="whole run")
 
 
-def _run(run: RunOnDisk) -> RepeatRun:
+def _run(run: RunOnDisk, names: Sequence[str]) -> RepeatRun:
     result = run.result
     return RepeatRun(
         run.directory.name,
@@ -87,7 +92,7 @@ def _run(run: RunOnDisk) -> RepeatRun:
         result.workload.fingerprint,
         result.created_at,
         result.duration_s,
-        {name: QUANTITIES[name].shown(result) for name in POOLED},
+        {name: QUANTITIES[name].shown(result) for name in names},
         "; ".join(objections(run)[:1]),
     )
 

@@ -62,11 +62,11 @@ def steady_window(requests: Sequence[RequestRecord], duration_s: float) -> Windo
         )
     due = sum(start_s < request.t_due_s <= end_s for request in requests)
     if abs(due - ended) > MOST_UNBALANCED * due:
-        why = f"only {ended} ended{piled_up(requests, Interval(start_s, end_s))}"
+        fewer = _fewer(requests, Interval(start_s, end_s), due, ended)
         return _whole(
             duration_s,
             f"{due} {counted} were due between warm-up and the last arrival, but "
-            + (why if ended < due else f"{ended} ended"),
+            + (fewer if ended < due else f"{ended} ended"),
         )
     if changed := changed_rate(tokens[cut_bins:], Interval(start_s, end_s)):
         return _whole(duration_s, f"output went {changed}")
@@ -76,6 +76,17 @@ def steady_window(requests: Sequence[RequestRecord], duration_s: float) -> Windo
         method=f"MSER-5 over {BINS} bins of output tokens (batches of {BATCH}) dropped the first "
         f"{start_s:.2f} s, and the rest keeps its level; ends at the last arrival",
     )
+
+
+def _fewer(requests: Sequence[RequestRecord], interval: Interval, due: int, ended: int) -> str:
+    """How many ended of more that were due, and why: what was not served, if it is most of it."""
+    lost = sum(
+        request.status in (RequestStatus.FAILED, RequestStatus.REFUSED)
+        and interval.start_s < request.t_due_s <= interval.end_s
+        for request in requests
+    )
+    text = f"only {ended} ended{f' and {lost} were not served' if lost else ''}"
+    return text if 2 * lost > due - ended else text + piled_up(requests, interval)
 
 
 def piled_up(requests: Sequence[RequestRecord], interval: Interval) -> str:

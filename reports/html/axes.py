@@ -12,6 +12,7 @@ from ..format import number
 from ..model import Axis, Chart, Panel
 from ..ticks import log_ticks, ratio_ticks
 
+_MOST_TICKS = 7
 _GAP = 0.16  # between panels, as a share of the height
 # Of a log axis beyond what it shows: as a share of that, and at least so many decades.
 _ROOM, _LEAST_ROOM = 0.06, 0.002
@@ -95,9 +96,13 @@ def _axis(of: Axis) -> dict[str, Any]:
         "automargin": True,
         "separatethousands": True,
         "exponentformat": "none",
-        "nticks": 7,
+        "nticks": _MOST_TICKS,
     }
-    if of.high is not None:
+    if of.high is not None and of.numbered:
+        axis["range"] = [0.5, of.high]
+        if of.high <= _MOST_TICKS:
+            axis |= {"tick0": 1, "dtick": 1}
+    elif of.high is not None:
         axis["range"] = [0, of.high * (1.02 if of.unit == "%" else 1.0)]
     return axis
 

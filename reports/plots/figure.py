@@ -277,7 +277,7 @@ def _style_x(axes: Axes, x: Axis, *, intervals: bool) -> None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda tick, _: number(round(tick, 10))))
         return
     if not intervals:
-        axes.set_xlim(0, x.high if x.high is not None else None)
+        axes.set_xlim(0.5 if x.numbered else 0, x.high if x.high is not None else None)
     axes.xaxis.set_major_formatter(_Ticks())
 
 

@@ -47,6 +47,14 @@ def test_every_trial_and_every_command_is_there() -> None:
     ]
 
 
+def test_by_what_each_claim_is_judged_stands_with_its_evidence_in_every_renderer() -> None:
+    """Known wrong here: the Markdown had the evidence and not the condition."""
+    report = claims_report(claims(WASTE, UNKNOWN))
+    for said in (render(report), render_markdown(report)):
+        assert ": confirmed. It is true if waste falls." in said
+        assert ": not decided. It is true if twice." in said
+
+
 def test_what_people_say_is_text_in_every_renderer() -> None:
     report = claims_report(claims(WASTE))
     page, text = render(report), render_markdown(report)

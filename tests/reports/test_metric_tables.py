@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from llmbench.reports.format import number
-from llmbench.reports.metric_tables import distributions
+from llmbench.reports.metric_tables import distributions, rates
 from llmbench.reports.model import Run, Table
 
 from .conftest import Load, make_run
@@ -40,6 +40,16 @@ def test_no_percentile_is_shown_that_samples_are_too_few_for(
     # Token gaps are many, and so are steps.
     assert shown(table, "ITL") == list(TAILS)
     assert table.note.endswith(why)
+
+
+def test_without_a_steady_window_no_column_is_of_it(run: Run) -> None:
+    """Known wrong here: the whole run's rates stood in both columns."""
+    assert [one.title for one in rates(run).columns[2:]] == ["Steady window", "Whole run"]
+    assert rates(run).note.startswith("Window: ")
+    whole = {"start_s": 0.0, "end_s": 9.0, "steady": False, "method": "the whole run, since so"}
+    table = rates(replace(run, result={**run.result, "window": whole}))
+    assert [one.title for one in table.columns[2:]] == ["Whole run"]
+    assert table.note == "No steady window: the whole run, since so."
 
 
 def test_a_hundred_requests_have_every_percentile() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from llmbench.reports.format import number, percent, seconds
 from llmbench.reports.model import Report, Run, Table
@@ -134,6 +135,34 @@ def test_kv_states_share_the_room_taken(run: Run) -> None:
     shares = [float(found[state][3].split()[0]) for state in ("Useful", "Reserved", "Internal")]
     assert sum(shares) == pytest.approx(100, abs=0.2)
     assert found["Shared"][3] == "n/a"
+
+
+def test_of_a_server_nothing_is_stated_that_nobody_counted(run: Run) -> None:
+    """Known wrong here: no preemption in any row, and failures that are exact."""
+    unknown = ("steps", "preemptions", "recomputed_tokens")
+    result = {
+        **run.result,
+        "counters": {**run.result["counters"], **dict.fromkeys(unknown)},
+        "server_metrics": {
+            "failed_scrapes": 5,
+            "trouble": "it has no page of metrics",
+            "summary": {"scrapes": 0.0},
+            "time_s": [],
+            "series": {},
+        },
+    }
+    server = replace(run, result=result, requests=run.requests.assign(queue_s=np.nan))
+    own, of_server = (tables(run_report(one)) for one in (run, server))
+    gone = ["Queue (ms)", "Preemptions", "Recomputed"]
+    kept = [column.title for column in own["slowest"].columns if column.title not in gone]
+    assert len(own["slowest"].columns) == len(kept) + len(gone)
+    assert [column.title for column in of_server["slowest"].columns] == kept
+    assert own["counters"].note.startswith("Exact")
+    assert of_server["counters"].note == ""
+    assert "Means of a step's tokens" in own["metrics"].note
+    assert "Means of a step's tokens" not in of_server["metrics"].note
+    note = of_server["server-own-summary"].note
+    assert note == "The first that failed: it has no page of metrics."
 
 
 def test_the_slowest_requests_are_slowest_first() -> None:

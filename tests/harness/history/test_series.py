@@ -16,7 +16,7 @@ from llmbench.harness.storage.store import RESULT_FILE, StoreError, write_run
 from llmbench.reports.history_report import history_report
 
 from ..observed import serve_in_turn
-from ..stored import stored_run
+from ..stored import SIMULATION, stored_run
 from .nights import history, run
 
 
@@ -54,6 +54,12 @@ def test_simulated_runs_are_in_the_order_of_their_names_whatever_a_copy_made_of_
     assert order("") == ["n1", "n2", "n9", "n10"]
     told = history(find_runs([tmp_path])[0])
     assert [one.when for one in told.series[0].runs] == [None] * 4
+    (series,) = told.series
+    assert series.name.endswith(" · simulated")
+    assert history_report(told).premise == (
+        f"Simulated, not measured: {series.name}. How wrong it may be: {SIMULATION.error}."
+    )
+    assert history_report(history([run("a", day=1), run("b", day=2)])).premise == ""
     assert "4 runs, n1 to n10 in the order of names" in history_reports(told)["history.html"]
 
 

@@ -10,6 +10,7 @@ from llmbench.harness.repeats.pool import pool, pooled_quantity
 from llmbench.harness.result import Metric, Quality
 from llmbench.harness.storage.store import RunOnDisk
 from llmbench.reports.repeats_model import PooledQuantity, RepeatsTable
+from llmbench.reports.repeats_report import repeats_report
 
 from ..stored import SIMULATION, disturbed
 from .made import in_memory, invalid, make_run, metric_runs, partial
@@ -192,3 +193,18 @@ def test_a_rate_says_what_it_is_over_where_no_run_has_a_steady_window() -> None:
         table = pool(runs)
         assert _of(table, "output_throughput.window").over == over
         assert _of(table, "ttft.p99").over == ""
+
+
+def test_rates_are_of_whole_runs_where_only_some_have_a_steady_window() -> None:
+    """Known wrong here: the mean of one run's window and of others' whole."""
+    runs = metric_runs("a", "output_throughput__window", (100.0, 110.0)).runs
+    speed = runs[0].result.metrics["output_throughput"]
+    window = runs[1].result.window.model_copy(update={"steady": False})
+    unsteady = runs[1].result.model_copy(update={"window": window})
+    repeats = in_memory("a", [make_run(1), make_run(2)])
+    mixed = replace(repeats, runs=(runs[0], replace(runs[1], result=unsteady)))
+    table = pool(mixed)
+    found = _of(table, "output_throughput.run")
+    assert (found.mean, found.over) == (pytest.approx(speed.stats["run"]), "whole run")
+    assert not any(one.stat == "window" for one in table.quantities)
+    assert repeats_report(table).verdict.startswith("paged over 2 runs: output throughput, whole ")

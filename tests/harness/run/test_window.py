@@ -167,7 +167,22 @@ def test_a_reply_that_failed_midway_did_not_end() -> None:
         replace(one, status=RequestStatus.FAILED) if one.index % 4 == 0 else one for one in requests
     ]
     assert steady_window(requests, 21.0).steady
-    assert not steady_window(broken, 21.0).steady
+    window = steady_window(broken, 21.0)
+    assert not window.steady
+    # Known wrong here: that the batch was still filling.
+    assert window.method == (
+        "the whole run, since 380 requests were due between warm-up and the last arrival, "
+        "but only 285 ended and 95 were not served"
+    )
+
+
+def test_a_queue_is_still_named_where_few_were_not_served() -> None:
+    requests = [
+        replace(one, status=RequestStatus.FAILED) if one.index % 40 == 0 else one
+        for one in _twenty_a_second(4.0, slots=40)
+    ]
+    said = steady_window(requests, requests[-1].t_end_s or 0.0).method
+    assert " ended and 9 were not served, so a queue grew: " in said
 
 
 def test_requests_that_are_being_served_are_no_queue() -> None:

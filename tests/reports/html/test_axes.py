@@ -18,6 +18,15 @@ def _ratios(*y: float) -> Chart:
     return Chart("ratios", "Ratios", "Read.", Axis("Pair", high=3.0), (panel,))
 
 
+def test_what_is_numbered_from_one_has_no_zero() -> None:
+    """Known wrong here: the runs of a history began with one numbered 0."""
+    line = Series("TTFT", "latency", "line", (1.0, 2.0), (4.8, 5.1))
+    runs = Axis("Run", high=2.5, numbered=True)
+    axis = figure(Chart("runs", "Runs", "Read.", runs, (Panel(Axis("TTFT"), (line,)),)))["layout"]
+    assert axis["xaxis"]["range"] == [0.5, 2.5]
+    assert (axis["xaxis"]["tick0"], axis["xaxis"]["dtick"]) == (1, 1)
+
+
 @pytest.mark.parametrize("y", [(0.8, 0.9), (1.2, 1.3), (1.0, 1.0)])
 def test_a_log_axis_shows_points_lines_and_zones_whole(y: tuple[float, ...]) -> None:
     axis = figure(_ratios(*y))["layout"]["yaxis"]
