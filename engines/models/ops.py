@@ -103,14 +103,25 @@ class ModelOps(AttentionOps):
         if quantized is None:
             keys, values = cache.keys[layer], cache.values[layer]
             return self.rope_cache_write(qkv, *norms, *angles, keys, values, slot_mapping)
-        kv_heads = cache.keys[layer].shape[-2]
+        q, k, v = self.rotated(qkv, norms, angles, cache.keys[layer].shape[-2])
+        self.quantized_cache_write(k, v, quantized, slot_mapping)
+        return q
+
+    def rotated(
+        self,
+        qkv: Tensor,
+        norms: tuple[Tensor | None, Tensor | None, float],
+        angles: tuple[Tensor, Tensor],
+        kv_heads: int,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """From a fused projection, as `rotate_into_cache` reads it, to rotated queries [T, heads,
+        head_dim], rotated keys and values [T, kv_heads, head_dim], where no cache is to be
+        written."""
         q, k, v = qkv.split((qkv.shape[1] - 2 * kv_heads, kv_heads, kv_heads), dim=1)
         q_norm, k_norm, eps = norms
         if q_norm is not None and k_norm is not None:
             q, k = self.rms_norm(q, q_norm, eps), self.rms_norm(k, k_norm, eps)
-        q, k = self.rope(q, k, *angles)
-        self.quantized_cache_write(k, v, quantized, slot_mapping)
-        return q
+        return *self.rope(q, k, *angles), v
 
 
 def select_ops(
