@@ -109,7 +109,7 @@ def _weights(files: ModelFiles, engine: ResolvedEngine, report: Report) -> Loade
         dtype=dtype,
         device=device,
         report=report,
-        force_kernels=engine.forced,
+        force=engine.forced,
     )
 
 
