@@ -206,7 +206,7 @@ def test_no_room_to_sample_is_said_of_the_engines_own_device(
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(launched, "sample", full)
-    with pytest.raises(OutOfMemory, match="^cpu has no memory left to sample"):
+    with pytest.raises(OutOfMemory, match=r"^cpu has no memory left to sample"):
         served(core, ON_HOST)
 
 
