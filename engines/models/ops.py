@@ -77,6 +77,13 @@ class AttentionOps:
         return self.attend_to_cache(q, cache, layer, batch, scale, window)
 
 
+def cache_ops(kv: str, kv_dtype: str) -> tuple[str, str]:
+    """Which of `AttentionOps` writes a cache laid out as `kv` and stored as `kv_dtype`, and which
+    reads it."""
+    prefix = "" if kv_dtype == "auto" else "quantized_"
+    return f"{prefix}cache_write", f"{prefix}{kv}_attention"
+
+
 @dataclass(frozen=True)
 class ModelOps(AttentionOps):
     """All that our own decoder computes with, but for its linear maps."""
