@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..kernels.threads import arrange_threads
+from .. import kernels as kernels  # arranges threads before PyTorch is loaded
 
 if TYPE_CHECKING:
     from .api import SamplingParams as SamplingParams
     from .llm import LLM as LLM
 
 __all__ = ["LLM", "SamplingParams"]
-
-arrange_threads()
 
 
 def __getattr__(name: str) -> Any:

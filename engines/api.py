@@ -165,7 +165,8 @@ class TokenEvent(NamedTuple):
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """What one engine step produced; `trace` is None when there was nothing to compute."""
+    """What one engine step produced. `trace` is None where no request was held, and always of an
+    engine that keeps none."""
 
     events: tuple[TokenEvent, ...]
     trace: StepTrace | None

@@ -26,7 +26,7 @@ from .models.fused import select_step
 from .models.kv_tensors import KVTensors, allocate_contiguous, allocate_paged
 from .models.llama import Llama
 from .models.loader import load_config
-from .models.ops import select_attention_ops, select_ops
+from .models.ops import cache_ops, select_attention_ops, select_ops
 from .pipeline import Core, PipelinedCore
 from .quantization.checkpoints.read import read_published
 from .quantization.dummy import dummy_source
@@ -109,7 +109,7 @@ def _weights(files: ModelFiles, engine: ResolvedEngine, report: Report) -> Loade
         dtype=dtype,
         device=device,
         report=report,
-        force_kernels=engine.forced,
+        force=engine.forced,
     )
 
 
@@ -177,9 +177,8 @@ def kernels_of(engine: ResolvedEngine, files: ModelFiles) -> dict[str, str]:
     device, dtype = torch.device(engine.device), getattr(torch, engine.dtype)
     plain = engine.kv_dtype == "auto"
     native = engine.model_impl == NATIVE
-    cache = "" if plain else "quantized_"
-    write = ["rope_cache_write"] if plain and native else [f"{cache}cache_write"]
-    ops = [*write, f"{cache}{engine.kv}_attention"]
+    write, attention = cache_ops(engine.kv, engine.kv_dtype)
+    ops = ["rope_cache_write" if plain and native else write, attention]
     if native:
         ops = [*_linear_ops(engine, files), "rms_norm", "add_rms_norm", "silu_mul", *ops]
         if not plain:

@@ -46,6 +46,9 @@ class Preset:
         return {name: getattr(self, name) for name in axes} | dict(self.settings)
 
 
+# What a row does not say is EngineConfig's default (config.py), or is not read (reads.py).
+# `llmbench engines vllm-v1 trtllm` prints where two differ; `batching/__init__.py` sets their rules
+# side by side.
 PRESETS = (
     Preset(
         "paged",

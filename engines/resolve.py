@@ -22,6 +22,7 @@ from .models.catalogue import ModelFiles
 from .models.config import DTYPE_BYTES
 from .models.decoder import DecoderConfig
 from .models.describe import NATIVE, Described, describe_model
+from .models.ops import cache_ops
 from .quantization.auto import published_for, settle_quant
 from .quantization.checkpoints.read import Published
 from .quantization.methods import find_method, linear_ops
@@ -198,8 +199,8 @@ def _why_not_captured(engine: EngineConfig, config: DecoderConfig) -> str:
     for op, name in engine.forced.items():
         if op.endswith("cache_write") and name == "reference":
             return f"{op} of 'reference' reads slots on the host"
-    cache = "" if engine.kv_dtype == "auto" else "quantized_"
-    attention = select(f"{cache}{engine.kv}_attention", device, dtype, engine.forced)
+    _, reading = cache_ops(engine.kv, engine.kv_dtype)
+    attention = select(reading, device, dtype, engine.forced)
     first = attention.candidates[0]
     if first.name == "triton":
         if config.head_dim <= LARGEST_HEAD_DIM:

@@ -55,10 +55,10 @@ def sample(
     """One token a draw. logits: [rows, vocab] on any device.
 
     rows: the row of `logits` that each draw reads, so that n outputs of a prompt share one; None
-    where draw i reads row i. A batch that is greedy, with no penalty and no logprobs, costs one
-    argmax and one host copy; any other one call of `sample` and one copy.
+    where draw i reads row i. A batch without draws and penalties costs one argmax, any other one
+    call of `sample`; either is read by one host copy, and log-probabilities by more.
     force: operation -> implementation, of `argmax` and `sample`.
-    Logits that give no probabilities, or a greedy choice NaN, give NO_TOKEN and no logprobs.
+    A row that is no distribution, greedy or drawn, gives NO_TOKEN and no logprobs.
     """
     rows = range(len(draws)) if rows is None else rows
     tokens = choose(logits, draws, rows, force).tolist()

@@ -48,7 +48,6 @@ class RequestState:
         "may_stop",
         "most_computed_tokens",
         "output_ids",
-        "preemptions",
         "prompt_tokens",
         "published_blocks",
         "rank",
@@ -71,7 +70,6 @@ class RequestState:
         self.most_computed_tokens = 0
         self.output_ids: list[int] = []
         self.awaited_row: int | None = None
-        self.preemptions = 0
         self.samples = sampling.n
         self.hit_tokens = 0
         self.block_hashes: list[bytes] = []
@@ -214,7 +212,6 @@ class Queues:
     def _stop(self, request: RequestState) -> None:
         self.running.remove(request)
         self.unforked -= request.samples - 1
-        request.preemptions += 1
 
 
 def _insert_behind(line: MutableSequence[RequestState], request: RequestState) -> None:

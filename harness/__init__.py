@@ -1,5 +1,3 @@
 """Runs engines and servers under a load, and says what was measured and whether to believe it."""
 
-from ..kernels.threads import arrange_threads
-
-arrange_threads()
+from .. import kernels as kernels  # arranges threads before PyTorch is loaded

@@ -22,19 +22,19 @@ class PagedBatch:
 
     block_tables: int64 [sequences, most blocks of any], on the cache's device; entries past a
     sequence's last block are never read.
-    static_lengths: an executor's own tensors, for a step that is captured once and replayed; see
-    `device_lengths.py` for what the tuples mean then.
+    on_device: the lengths, where whoever made the batch has them on the cache's device already. The
+    tuples say the same, or bound them in a step that is captured: see `device_lengths.py`.
     """
 
     query_lengths: tuple[int, ...]
     kv_lengths: tuple[int, ...]
     block_tables: Tensor
-    static_lengths: DeviceLengths | None = None
+    on_device: DeviceLengths | None = None
 
     def lengths_on(self, device: torch.device) -> DeviceLengths:
         """The lengths as tensors, copied to `device` once a step and read by every layer."""
-        if self.static_lengths is not None:
-            return self.static_lengths
+        if self.on_device is not None:
+            return self.on_device
         if device not in self._copies:
             self._copies[device] = copied_to(device, self.query_lengths, self.kv_lengths)
         return self._copies[device]
@@ -58,18 +58,18 @@ class PagedBatch:
 class ContiguousBatch:
     """KV cache [tokens, kv_heads, head_dim]; sequence i is the run from `starts[i]`.
 
-    static_lengths: as PagedBatch's, with starts.
+    on_device: as PagedBatch's, with starts.
     """
 
     query_lengths: tuple[int, ...]
     kv_lengths: tuple[int, ...]
     starts: tuple[int, ...]
-    static_lengths: DeviceLengths | None = None
+    on_device: DeviceLengths | None = None
 
     def lengths_on(self, device: torch.device) -> DeviceLengths:
         """As PagedBatch.lengths_on, with starts."""
-        if self.static_lengths is not None:
-            return self.static_lengths
+        if self.on_device is not None:
+            return self.on_device
         if device not in self._copies:
             lengths = self.query_lengths, self.kv_lengths, self.starts
             self._copies[device] = copied_to(device, *lengths)

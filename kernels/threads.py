@@ -10,8 +10,9 @@ thread that is awaited. On a machine where anything else runs (a server's event 
 browser) steps took up to 20 times as long; on a quiet one the shortest gain 5 % by it
 (docs/decisions.md).
 
-The runtime reads its variables once, when PyTorch loads it, so each package that needs PyTorch
-calls `arrange_threads` before any of its modules does.
+The runtime reads its variables once, when PyTorch loads it, so `kernels` calls `arrange_threads`
+when it is imported, and the other packages that need PyTorch import it before any of their modules
+loads that.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@
 prompts and decodes
   share a step       no          yes              yes              yes              no
 first                prompts     running order    decodes          decodes          prompts
+a prompt is cut      never      anywhere         at chunk units   anywhere         anywhere
 room for a prompt    whole       by chunk         whole            whole            whole
 blocks named when    computed    taken            computed         computed         computed
 decode wants a

@@ -94,7 +94,7 @@ class _Capacity:
         # and the running were promised.
         self.newcomers: list[RequestState] = []
         self.seats = 0
-        self.promised_units: int | None = None
+        self.promised_units = 0
         # Who was taken off the waiting queue without having begun.
         self.passed: list[RequestState] = []
         # First new blocks of contexts that are being computed.
@@ -173,9 +173,9 @@ class _Capacity:
         step, running = self.step, self.step.queues.running
         if behind:
             return step.admission.admit(head, head.known_tokens, running, step.kv)
-        if self.promised_units is None:
-            guarantees = step.admission.guarantees_completion
-            self.promised_units = step.kv.promised_units(running) if guarantees else 0
+        if not self.newcomers and step.admission.guarantees_completion:
+            # Nobody who runs takes more room in this step.
+            self.promised_units = step.kv.promised_units(running)
         return step.admission.admit(
             head, head.known_tokens, (), step.kv, promised_units=self.promised_units
         )
@@ -184,7 +184,7 @@ class _Capacity:
         step = self.step
         guarantees = step.admission.guarantees_completion
         tokens = head.full_tokens if guarantees else head.known_tokens
-        self.promised_units = (self.promised_units or 0) + step.kv.needs(head, tokens)
+        self.promised_units += step.kv.needs(head, tokens)
         self.seats += head.samples
         self.newcomers.append(head)
         self.passed.append(step.queues.waiting.popleft())

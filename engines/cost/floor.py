@@ -26,7 +26,7 @@ class Products(NamedTuple, Generic[T]):
 
 
 @dataclass(frozen=True)
-class Rates:
+class Roof:
     """What a device does at most. source: a datasheet, or measured."""
 
     bytes_per_s: float
@@ -84,7 +84,7 @@ def step_flops(work: StepWork, model: ModelWork) -> Products[float]:
     )
 
 
-def step_floor(work: StepWork, model: ModelWork, rates: Products[Rates]) -> StepFloor:
+def step_floor(work: StepWork, model: ModelWork, rates: Products[Roof]) -> StepFloor:
     """The floor of one step that computes something. rates: of each kind of product in its own
     arithmetic; the bandwidth is the first's."""
     moved, flops = step_bytes(work, model), step_flops(work, model)

@@ -153,7 +153,7 @@ class Roofline:
             linear_s=linear_s,
             sample_s=rows * self._logits_s,
             communicate_s=self._hops_s + tokens * self._message_s + rows * self._gather_s,
-            swap_s=self._swap_s(work.swap_tokens) if work.swap_tokens else 0.0,
+            swap_s=self._swap_s(work.swap_tokens),
         )
 
     def _swap_s(self, tokens: float) -> float:

@@ -23,7 +23,7 @@ from ...kernels.errors import KernelError
 from ..models.decoder import Decoder
 from ..models.kv_tensors import KVTensors
 from .inputs import Spare, StepInputs, bucket_of, decode_buckets, no_inputs, pad_decodes
-from .staging import Form, Staging, decode_form, fill
+from .staging import PackedFields, Staging, decode_form, fill
 
 # A megabyte comes from the host in 40 us at 25 GB/s; two more launches take 10.
 _LARGE_TABLES_WORDS = 2**18
@@ -106,7 +106,7 @@ class DecodeShape:
 
 @dataclass(frozen=True)
 class _Captured:
-    form: Form
+    form: PackedFields
     views: dict[str, Tensor]
     logits: Tensor
     replay: Callable[[], None]
@@ -138,7 +138,7 @@ class DecodeGraphs:
             return None
         return bucket_of(len(inputs.token_ids), self._shape.buckets)
 
-    def padded(self, inputs: StepInputs, bucket: int) -> tuple[Form, StepInputs]:
+    def padded(self, inputs: StepInputs, bucket: int) -> tuple[PackedFields, StepInputs]:
         """A step that fits, and how the host lays it out for the bucket's graph."""
         padded = pad_decodes(inputs, bucket, self._shape.spare)
         return self._form_of(bucket, padded), padded
@@ -155,7 +155,7 @@ class DecodeGraphs:
         tables = form.views(landed)["tables"]
         captured.views["tables"][:, : tables.shape[1]].copy_(tables)
 
-    def _form_of(self, bucket: int, inputs: StepInputs) -> Form:
+    def _form_of(self, bucket: int, inputs: StepInputs) -> PackedFields:
         """With block tables of the step's longest sequence where the graph's own are so large that
         the way from the host takes longer than to spread them on the device."""
         form = self._captured[bucket].form
@@ -188,7 +188,7 @@ class DecodeGraphs:
 
         return _Captured(form, views, logits, pool.capture(run))
 
-    def _write_idle_step(self, form: Form, size: int) -> None:
+    def _write_idle_step(self, form: PackedFields, size: int) -> None:
         """What a capture computes must be a step: here, of rows that only fill up."""
         host = torch.zeros(form.words, dtype=torch.int32)
         fill(form, host.numpy(), pad_decodes(no_inputs(), size, self._shape.spare))

@@ -110,7 +110,7 @@ class Launching:
 
     def _drawn(self, logits: Tensor, work: Work) -> list[Sampled]:
         """Of a step that was launched, once it is done."""
-        with self._here:
+        with self._here, explained("to sample", self._device):
             return sample(logits, work.draws, work.draw_rows, self._force)
 
 
@@ -138,8 +138,7 @@ class LaunchedStep:
         self.end.synchronize()
         sampled: Sequence[Sampled] = ()
         if self.draw is not None:
-            with explained("to sample", torch.device("cuda")):
-                sampled = self.draw()
+            sampled = self.draw()
         token_ids = [one.token_id for one in sampled]
         if self.tokens is not None:
             token_ids = self.tokens.tolist()

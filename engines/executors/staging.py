@@ -38,7 +38,7 @@ class Field:
         return -(-prod(self.shape) * _WORDS[self.dtype] // _ALIGNED_WORDS) * _ALIGNED_WORDS
 
 
-class Form:
+class PackedFields:
     """Where fields lie in a packed buffer of 4-byte words, one behind the other."""
 
     def __init__(self, fields: Mapping[str, Field]) -> None:
@@ -71,11 +71,11 @@ class Form:
         return found
 
 
-def form_of(inputs: StepInputs) -> Form:
+def form_of(inputs: StepInputs) -> PackedFields:
     """Room for exactly these inputs."""
     tokens, sequences = len(inputs.token_ids), len(inputs.query_lengths)
     longest = max(map(len, inputs.tables), default=0)
-    return Form(
+    return PackedFields(
         {
             "token_ids": Field((tokens,)),
             "positions": Field((tokens,)),
@@ -90,10 +90,10 @@ def form_of(inputs: StepInputs) -> Form:
     )
 
 
-def decode_form(sequences: int, table_blocks: int | None) -> Form:
+def decode_form(sequences: int, table_blocks: int | None) -> PackedFields:
     """Room for any step of `sequences` decodes. table_blocks: blocks of the longest sequence; None:
     the cache is contiguous. Who is awaited fills the front of its fields."""
-    return Form(
+    return PackedFields(
         {
             "token_ids": Field((sequences,)),
             "positions": Field((sequences,)),
@@ -111,7 +111,7 @@ def _places(sequences: int, longest: int, *, paged: bool) -> dict[str, Field]:
     return {"tables": Field((sequences, longest))} if paged else {"starts": Field((sequences,))}
 
 
-def fill(form: Form, packed: Words, inputs: StepInputs) -> None:
+def fill(form: PackedFields, packed: Words, inputs: StepInputs) -> None:
     """Write inputs into a host buffer. Blocks past a sequence's last are left as they were: they
     are never read."""
     arrays = form.arrays(packed)
@@ -157,7 +157,7 @@ class Staging:
         self._copied: list[torch.cuda.Event | None] = [None] * _TURNS
         self._turn = 0
 
-    def write(self, form: Form, inputs: StepInputs) -> Tensor:
+    def write(self, form: PackedFields, inputs: StepInputs) -> Tensor:
         """The inputs in a host buffer, int32 [form.words]."""
         self._turn = (self._turn + 1) % len(self._buffers)
         copied = self._copied[self._turn]

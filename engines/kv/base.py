@@ -25,7 +25,6 @@ class PagedLayout:
 
     slot_mapping: list[int]
     block_tables: list[list[int]]
-    block_size: int
 
 
 @dataclass(frozen=True)

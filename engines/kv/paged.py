@@ -298,7 +298,7 @@ class PagedKVCache:
             tables.append(table[: self._blocks(chunk.end)])
             for position in range(chunk.start, chunk.end):
                 slots.append(table[position // size] * size + position % size)
-        return PagedLayout(slots, tables, size)
+        return PagedLayout(slots, tables)
 
     def usage(self, live: Sequence[RequestState], head: RequestState | None) -> KVUsage:
         del head  # any free block serves anybody

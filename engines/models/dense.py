@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from ...kernels.batch import ContiguousBatch
+from ...kernels.decoder import DecoderLayer
 from .config import ModelConfig
 from .decoder import Decoder
 from .kv_tensors import allocate_shared
-from .llama import DecoderLayer, project_qkv
 from .ops import ModelOps
 from .rope import RotaryTable
 
@@ -28,8 +28,9 @@ def attention_context(
     """
     batch_size, length = normed.shape[:2]
     positions = torch.arange(length, device=normed.device).repeat(batch_size)
-    cos, sin = rotary.rows(positions)
-    q, k, v = project_qkv(normed.flatten(0, 1), layer, cos, sin, config, ops)
+    qkv = layer.qkv(normed.flatten(0, 1)).view(batch_size * length, -1, config.head_dim)
+    norms = (layer.q_norm, layer.k_norm, config.rms_norm_eps)
+    q, k, v = ops.rotated(qkv, norms, rotary.rows(positions), config.num_kv_heads)
     # Fresh keys and values are themselves a contiguous cache, one sequence behind the other.
     batch = ContiguousBatch(
         query_lengths=(length,) * batch_size,

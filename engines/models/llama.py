@@ -41,24 +41,6 @@ def decoder_layer(config: ModelConfig, source: WeightSource, index: int) -> Deco
     )
 
 
-def project_qkv(
-    normed: Tensor,
-    layer: DecoderLayer,
-    cos: Tensor,
-    sin: Tensor,
-    config: ModelConfig,
-    ops: ModelOps,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """normed [T, hidden] -> rotated q [T, heads, head_dim], rotated k and v [T, kv_heads, …]."""
-    qkv = layer.qkv(normed).view(len(normed), -1, config.head_dim)
-    q, k, v = qkv.split((config.num_heads, config.num_kv_heads, config.num_kv_heads), dim=1)
-    if layer.q_norm is not None and layer.k_norm is not None:
-        q = ops.rms_norm(q, layer.q_norm, config.rms_norm_eps)
-        k = ops.rms_norm(k, layer.k_norm, config.rms_norm_eps)
-    q, k = ops.rope(q, k, cos, sin)
-    return q, k, v
-
-
 class Llama:
     """A decoder with its weights. It keeps no state between calls: the KV cache is the caller's.
 

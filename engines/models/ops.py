@@ -77,6 +77,13 @@ class AttentionOps:
         return self.attend_to_cache(q, cache, layer, batch, scale, window)
 
 
+def cache_ops(kv: str, kv_dtype: str) -> tuple[str, str]:
+    """Which of `AttentionOps` writes a cache laid out as `kv` and stored as `kv_dtype`, and which
+    reads it."""
+    prefix = "" if kv_dtype == "auto" else "quantized_"
+    return f"{prefix}cache_write", f"{prefix}{kv}_attention"
+
+
 @dataclass(frozen=True)
 class ModelOps(AttentionOps):
     """All that our own decoder computes with, but for its linear maps."""
@@ -103,14 +110,25 @@ class ModelOps(AttentionOps):
         if quantized is None:
             keys, values = cache.keys[layer], cache.values[layer]
             return self.rope_cache_write(qkv, *norms, *angles, keys, values, slot_mapping)
-        kv_heads = cache.keys[layer].shape[-2]
+        q, k, v = self.rotated(qkv, norms, angles, cache.keys[layer].shape[-2])
+        self.quantized_cache_write(k, v, quantized, slot_mapping)
+        return q
+
+    def rotated(
+        self,
+        qkv: Tensor,
+        norms: tuple[Tensor | None, Tensor | None, float],
+        angles: tuple[Tensor, Tensor],
+        kv_heads: int,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """From a fused projection, as `rotate_into_cache` reads it, to rotated queries [T, heads,
+        head_dim], rotated keys and values [T, kv_heads, head_dim], where no cache is to be
+        written."""
         q, k, v = qkv.split((qkv.shape[1] - 2 * kv_heads, kv_heads, kv_heads), dim=1)
         q_norm, k_norm, eps = norms
         if q_norm is not None and k_norm is not None:
             q, k = self.rms_norm(q, q_norm, eps), self.rms_norm(k, k_norm, eps)
-        q, k = self.rope(q, k, *angles)
-        self.quantized_cache_write(k, v, quantized, slot_mapping)
-        return q
+        return *self.rope(q, k, *angles), v
 
 
 def select_ops(

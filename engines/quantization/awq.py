@@ -42,7 +42,6 @@ from .layer import (
     QuantizedLayer,
 )
 from .rounding import round_map
-from .rtn import grid_format
 
 # Clipping queries and keys hurts: their error is amplified by the softmax.
 NEVER_CLIPPED = QKV[:2]
@@ -61,7 +60,7 @@ class Awq:
         choices = _search(layer, features)
         scales = {name: choice.scales for name, choice in choices.items()}
         scaled = fold_scales(layer.tensors, scales)
-        clipped = clip_groups(scaled, features, scales, grid_format(scheme))
+        clipped = clip_groups(scaled, features, scales, scheme.grid)
         rtn = replace(scheme, method="rtn")
         maps = {name: round_map(name, clipped[f"{name}.weight"], rtn) for name in LINEARS}
         ratios = {name: choice.ratio for name, choice in choices.items()}
@@ -80,7 +79,7 @@ def _search(calibrated: CalibratedLayer, features: Features) -> dict[str, ScaleC
     """The best scales of each input, by the (first) module that reads it."""
     runner, tensors = calibrated.runner, calibrated.tensors
     config, ops, rotary = runner.config, runner.ops, runner.rotary
-    format = grid_format(runner.scheme)
+    format = runner.scheme.grid
     layer = runner.decoder(tensors, {})
     biases = DenseSource(tensors, torch.float32, runner.device)
     attention = forward.attention_block(features.attention, layer, rotary, config, ops)

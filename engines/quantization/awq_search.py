@@ -24,13 +24,12 @@ class ScaleChoice:
     """The scales that lose least. ratio None: no scaling was best.
 
     scales [in_features]: multiply the weight's columns by them and divide its input.
-    loss, rtn_loss: mean squared error at the block's output, with them and without any.
+    loss: mean squared error at the block's output, with them.
     """
 
     scales: Tensor
     ratio: float | None
     loss: float
-    rtn_loss: float
 
 
 def search_scales(
@@ -47,14 +46,13 @@ def search_scales(
     lose to plain rounding.
     """
     unscaled = torch.ones_like(input_magnitude)
-    rtn_loss = block_loss(round_to_grid(weight, format))
-    best = ScaleChoice(unscaled, None, rtn_loss, rtn_loss)
+    best = ScaleChoice(unscaled, None, block_loss(round_to_grid(weight, format)))
     weight_magnitude = mean_magnitude(weight, format.group_size)
     for ratio in RATIOS:
         scales = candidate_scales(input_magnitude, weight_magnitude, ratio)
         loss = block_loss(round_to_grid(weight * scales, format).div_(scales))
         if loss < best.loss:
-            best = ScaleChoice(scales, ratio, loss, rtn_loss)
+            best = ScaleChoice(scales, ratio, loss)
     return best
 
 

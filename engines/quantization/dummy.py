@@ -23,7 +23,7 @@ from .grid import held_group_size
 from .lazy import Lazy
 from .linear import WeightSource
 from .methods import find_method, head_method
-from .quantized import PackedSource, QuantizedMap, QuantizedModel
+from .quantized import PackedSource, QuantizedMap, QuantizedModel, Unquantized
 from .rounding import plain_model, rounded_model, with_rounded_head
 from .scheme import Scheme, default_scheme
 
@@ -130,9 +130,11 @@ def _dummy_model(
     if (found.calibrated or found.published) and found.form == "int4":
         assert group_size is not None
         scheme = default_scheme(config, method, group_size)
-        return QuantizedModel(scheme, weights, DummyInt4(weights, group_size))
-    if method == "fp8-static":
+        maps = DummyInt4(weights, group_size)
+    elif method == "fp8-static":
         scheme = default_scheme(config, method)
-        return QuantizedModel(scheme, weights, DummyStaticFp8(weights, scheme))
-    rounded = "w8a8" if method == "smoothquant" else method
-    return rounded_model(config, weights, rounded, group_size, weights.device)
+        maps = DummyStaticFp8(weights, scheme)
+    else:
+        rounded = "w8a8" if method == "smoothquant" else method
+        return rounded_model(config, weights, rounded, group_size, weights.device)
+    return QuantizedModel(scheme, Unquantized.beside(weights, maps), maps)

@@ -19,7 +19,6 @@ from .gptq_solve import DAMPING, Hessian, solve
 from .grid import Grid, pack_codes
 from .layer import DOWN, GATE_UP, QKV, CalibratedLayer, LayerMaps, O, QuantizedLayer
 from .quantized import QuantizedMap
-from .rtn import grid_format
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ class _TrueSequential:
         scheme = self._runner.scheme
         weight = self._layer.stacked(names)
         try:
-            solved = solve(weight, hessian.take(), grid_format(scheme), act_order=scheme.act_order)
+            solved = solve(weight, hessian.take(), scheme.grid, act_order=scheme.act_order)
         except ValueError as error:
             reason = f"has inputs that cannot be calibrated on: {error}"
             raise ModelError("model", f"layer {self._layer.index} {names[0]}", reason) from error

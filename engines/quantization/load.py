@@ -36,7 +36,7 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """A model's weights as a source, and what was decided on the way."""
+    """A model's config, and its weights as a source."""
 
     config: ModelConfig
     source: WeightSource
@@ -52,16 +52,16 @@ def load_weights(
     dtype: torch.dtype,
     device: torch.device,
     report: Report = lambda _: None,
-    force_kernels: Mapping[str, str] | None = None,
+    force: Mapping[str, str] | None = None,
 ) -> LoadedWeights:
     """Weights for `method`, or of a quantised checkpoint as it is; calibrated ones are quantised
     now or read from the cache.
 
     group_size: as `resolve_group_size` gave it. head: how the output projection is rounded, one of
     HEADS; of a checkpoint that brings it quantised, auto. activations: one of ACTIVATIONS. report:
-    told what a long stage is doing.
-    force_kernels: operation -> implementation, for the linear maps. Weights that are not finite
-    raise ModelError by name when they are asked for.
+    told what a long stage is doing. force: operation -> implementation, for the linear maps.
+
+    Weights that are not finite raise ModelError by name when they are asked for.
     """
     published = read_published(directory)
     if published is not None:
@@ -84,7 +84,7 @@ def load_weights(
         head = head_method(method, head)
     quantized = with_rounded_head(config, quantized, head, device)
     quantized = replace(quantized, dense=Finite(quantized.dense))
-    return LoadedWeights(config, PackedSource(quantized, dtype, device, force_kernels, activations))
+    return LoadedWeights(config, PackedSource(quantized, dtype, device, force, activations))
 
 
 def cached_checkpoint(

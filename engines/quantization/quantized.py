@@ -68,7 +68,8 @@ class QuantizedMap:
 class QuantizedModel:
     """maps: quantised weights by module name, `model.layers.0.self_attn.q_proj`; may be made or
     read as they are asked for.
-    dense: every other parameter by its name: embeddings, norms, biases, the output projection.
+    dense: every other parameter by its name: embeddings, norms, biases, the output projection (as
+    it was, where it is rounded, too).
     report: one entry a layer, or none where the weights were quantised elsewhere.
     """
 

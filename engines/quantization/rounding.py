@@ -18,7 +18,7 @@ from .fp8 import round_to_fp8
 from .int8 import round_to_int8
 from .layer import GATE_UP, QKV
 from .lazy import Lazy
-from .quantized import PackedWeight, QuantizedMap, QuantizedModel
+from .quantized import PackedWeight, QuantizedMap, QuantizedModel, Unquantized
 from .rtn import round_to_nearest
 from .scheme import Scheme, default_scheme, quantized_maps
 from .w8a8 import round_to_w8a8
@@ -107,7 +107,7 @@ def rounded_model(
     nothing."""
     scheme = default_scheme(config, method, group_size)
     maps = RoundedMaps(weights, quantized_maps(config), scheme, device)
-    return QuantizedModel(scheme, weights, maps)
+    return QuantizedModel(scheme, Unquantized.beside(weights, maps), maps)
 
 
 def plain_model(weights: Mapping[str, Tensor]) -> QuantizedModel:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..errors import ConfigError
 from ..models.config import ModelConfig
-from .grid import choose_group_size, in_pieces
+from .grid import GridFormat, choose_group_size, in_pieces
 from .methods import find_method, find_quantiser
 
 
@@ -30,6 +30,11 @@ class Scheme:
         """Of the weights, a key of FORMS."""
         form = find_method(self.method).form
         return "int8" if form == "int4" and self.bits == 8 else form
+
+    @property
+    def grid(self) -> GridFormat:
+        """Of integer weights."""
+        return GridFormat(self.bits, self.group_size, self.symmetric)
 
     def groups(self, in_features: int) -> int:
         """In a row of a map; the last may be shorter."""

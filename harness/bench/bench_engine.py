@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any
 
 from ...engines.config import EngineConfig
-from ...engines.cost.floor import Products, Rates, step_floor
+from ...engines.cost.floor import Products, Roof, step_floor
 from ...engines.cost.work import ModelWork
 from ...engines.errors import ConfigError
 from ...engines.quantization.methods import quant_of
@@ -67,7 +67,7 @@ class EngineBench:
     model: str
     settings: dict[str, Any]
     kernels: dict[str, str]
-    rates: Rates
+    rates: Roof
     results: tuple[CaseResult, ...]
     skipped: tuple[str, ...]
     environment: dict[str, Any]
@@ -164,7 +164,7 @@ def bench_by_turns(
 
     dtypes = {dtype: None for side in sides for dtype in side.products}
 
-    def rates() -> dict[str, Rates]:
+    def rates() -> dict[str, Roof]:
         return {dtype: find_rates(device, dtype) for dtype in dtypes}
 
     report("measuring the machine")
@@ -219,7 +219,7 @@ def _split(
 
 
 def _result(
-    timed: Timed, first: Timed, model: ModelWork, rates: Products[Rates], window: int | None
+    timed: Timed, first: Timed, model: ModelWork, rates: Products[Roof], window: int | None
 ) -> CaseResult:
     """Times and floor of a case; a decode's context grows, so the floor is its middle step's.
     first: the timing of the engine that speed-ups are over, turn by turn."""

@@ -1,10 +1,14 @@
-"""`llmbench engines`: the presets and what they stand for."""
+"""`llmbench engines`: the presets and what they stand for, or in which settings some differ."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from ...engines.errors import ConfigError
 from .console import TerminalConsole, foreign
 from .output import AsJson
 
@@ -12,11 +16,27 @@ if TYPE_CHECKING:
     from ...engines.config import EngineConfig
 
 
-def engines(as_json: AsJson = False) -> None:
-    """List the engines: which choice each makes on every axis, and what it stands for."""
+Named = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="ENGINE",
+        help="Two or more: print only the settings in which they differ.",
+        show_default=False,
+    ),
+]
+
+
+def engines(named: Named = None, as_json: AsJson = False) -> None:
+    """List the engines: which choice each makes on every axis, and what it stands for.
+
+    Name two or more to see only the settings in which they differ, such as vllm-v1 trtllm.
+    """
     from ...engines.config import engine_config
     from ...engines.presets import presets
 
+    if named:
+        _print_differences([engine_config(name) for name in named], as_json=as_json)
+        return
     if as_json:
         from ..storage.json_text import json_text
 
@@ -42,6 +62,66 @@ def engines(as_json: AsJson = False) -> None:
     console.print(
         "\nOverride any axis: [bold]llmbench run --engine paged --batching mixed[/]", style="dim"
     )
+
+
+def _print_differences(engines: Sequence[EngineConfig], *, as_json: bool) -> None:
+    if len(engines) < 2:
+        raise ConfigError("engines", engines[0].engine, "two or more to compare, or none to list")
+    found = [_settings_read(engine) for engine in engines]
+    # None is a value, and not to read a setting is another.
+    differing = [
+        name
+        for name in vars(engines[0])
+        if len({(name in one, one.get(name)) for one in found}) > 1
+    ]
+    if as_json:
+        from ..storage.json_text import json_text
+
+        together = {one.engine: settings for one, settings in zip(engines, found, strict=True)}
+        rows = {
+            name: {engine: one[name] for engine, one in together.items() if name in one}
+            for name in differing
+        }
+        print(json_text(rows))
+        return
+    console = TerminalConsole()
+    if not differing:
+        console.print("no setting differs")
+        return
+    from rich.table import Table
+
+    table = Table("setting", *(foreign(one.engine) for one in engines), box=None, pad_edge=False)
+    for name in differing:
+        values = (_shown(one[name]) if name in one else "-" for one in found)
+        table.add_row(f"[bold]{name}[/]", *map(foreign, values))
+    console.print(table)
+    console.print("\n-: this engine does not read the setting", style="dim")
+
+
+def _settings_read(engine: EngineConfig) -> dict[str, object]:
+    """By name, without the engine's own name and what it stands for."""
+    from ...engines.reads import why_unread
+    from ...engines.resolved import contiguous_defaults
+
+    settings = vars(engine) | contiguous_defaults(engine)
+    called = {"engine", "stands_for"}
+    return {
+        name: value
+        for name, value in settings.items()
+        if name not in called and not why_unread(name, settings)
+    }
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return "default"
+        case bool():
+            return "on" if value else "off"
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)
 
 
 def _batching(engine: EngineConfig) -> str:

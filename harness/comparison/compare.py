@@ -32,10 +32,8 @@ from .comparability import differences, disturbances, says, says_requests, warni
 from .evidence import ERROR_RATE, Finding, examine, has_interval
 from .observed import Observed
 from .pairing import same_requests
-from .quantities import QUANTITIES, Quantity
+from .quantities import QUANTITIES, SAME, Quantity
 
-# An interval wholly this close to 1 is no difference that anyone would choose by.
-SAME = 0.02
 _SHARES_OF_PEAKS = frozenset(one.id for one in UTILISATIONS)
 
 COMPARED = (

@@ -9,10 +9,8 @@ from ...reports.format import listed
 from ..metrics import CostPerMillionTokens, Goodput, GoodputShare, rate_metrics
 from ..metrics.e2el import EndToEndLatency
 from ..result import Result
+from .quantities import SAME
 
-# Replies that are longer by this move a rate or a latency by as much: less is the same, as
-# elsewhere.
-SAME = 0.02
 _OF_LENGTHS = frozenset(
     one.id
     for one in (
@@ -36,6 +34,7 @@ def other_work(quantity_id: str, one: Result, other: Result) -> str:
     if alike and one.workload.fingerprint != other.workload.fingerprint:
         return ""
     lengths = [_mean_tokens(each) for each in (one, other)]
+    # Replies that are longer move a rate or a latency by as much.
     if None in lengths or _within(lengths, SAME):
         return ""
     return f"replies had {_told(lengths)} tokens on average, for a model could end them"

@@ -30,6 +30,8 @@ from ..metrics.counters import DIRECTIONS
 from ..result import Result
 from ..stats.summary import PERCENTILES
 
+# An interval of a ratio wholly this close to 1 is no difference that anyone would choose by.
+SAME = 0.02
 Kind = Literal["sampled", "reading", "count", "quality"]
 _LISTING = "'llmbench export RUN --format csv' lists those that a run has"
 _SHORT = {"cost": CostPerMillionTokens.id, "energy": EnergyPerToken.id}

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from statistics import geometric_mean
 
 from ...reports.frontier_model import Crossing
-from ..comparison.compare import SAME
+from ..comparison.quantities import SAME
 from .batch_steps import StepsPass
 
 # Batch sizes beyond this are of no server.
 _LARGEST_PREDICTED = 4096
-# Who is faster by no more than this does not win: it is the same (see `comparison/compare.py`).
+# Who is faster by no more than this does not win: it is the same (see `comparison/quantities.py`).
 WINS = 1 + SAME
 
 

@@ -39,11 +39,6 @@ def values_of(result: Result) -> dict[str, float]:
     return {name: _rounded(value) for name, value in found.items() if value is not None}
 
 
-def run_exact(options: Mapping[str, Any], simulate: Simulate) -> BaselineRun:
-    """What a run does now. Raises InvalidRun for one that is not valid."""
-    return run_of(options, simulate(options))
-
-
 def run_of(options: Mapping[str, Any], result: Result) -> BaselineRun:
     """A result as a baseline holds it. Raises InvalidRun for one that is not valid."""
     refuse_invalid(result)
@@ -160,7 +155,7 @@ def _describe(quantity: Quantity, old: float, new: float) -> str:
 
 def _named(name: str, run: BaselineRun, simulate: Simulate) -> BaselineRun:
     try:
-        return run_exact(run.options, simulate)
+        return run_of(run.options, simulate(run.options))
     except InvalidRun as error:
         raise InvalidRun(f"runs.{name}: {error}") from error
     except (ConfigError, WorkloadError) as error:

@@ -11,11 +11,11 @@ from ...reports.history_model import History, Kind, NotCarried, Series, Step, Tr
 from ...reports.model import Verdict
 from ...reports.tails import samples_needed
 from ..comparison.alike import of_window
-from ..comparison.compare import SAME, should_be_whole
+from ..comparison.compare import should_be_whole
 from ..comparison.enough import disturbed, is_timed, too_little
 from ..comparison.evidence import agree
 from ..comparison.pairing import counts_repeat
-from ..comparison.quantities import Quantity
+from ..comparison.quantities import SAME, Quantity
 from ..metrics.base import Better
 from ..stats.edivisive import SIGNIFICANCE, ChangePoint, fewest_values
 from ..stats.step_family import family_steps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...engines.cost.floor import Rates
+from ...engines.cost.floor import Roof
 from ...engines.cost.hardware import Hardware, known_hardware
 from ...engines.cost.weights import SHORT_DTYPE
 
@@ -18,7 +18,7 @@ W4A8 = "w4a8"
 _OTHER_CARDS = frozenset({"pcie", "nvl", "40gb", "mig"})
 
 
-def find_rates(device: torch.device, dtype: str) -> Rates:
+def find_rates(device: torch.device, dtype: str) -> Roof:
     """Memory bandwidth, and operations a second of a product in `dtype`, called as
     `product_dtypes` does."""
     import torch
@@ -30,12 +30,12 @@ def find_rates(device: torch.device, dtype: str) -> Rates:
     timed = {short: getattr(torch, name) for name, short in SHORT_DTYPE.items()}
     timed |= {"int8": torch.int8, "fp8": torch.float8_e4m3fn, W4A8: NIBBLES}
     measured = measure_rates(device, timed[dtype])
-    return Rates(measured.memory_bytes_per_s, measured.flops_per_s, "measured")
+    return Roof(measured.memory_bytes_per_s, measured.flops_per_s, "measured")
 
 
-def better(first: Rates, second: Rates) -> Rates:
+def better(first: Roof, second: Roof) -> Roof:
     """The higher of each of two measurements of one machine."""
-    return Rates(
+    return Roof(
         max(first.bytes_per_s, second.bytes_per_s),
         max(first.flops_per_s, second.flops_per_s),
         first.source,
@@ -54,10 +54,10 @@ def datasheet_of(device_name: str) -> Hardware | None:
     return next((found for name, found in known_hardware().items() if name in words), None)
 
 
-def _datasheet(device_name: str, dtype: str) -> Rates | None:
+def _datasheet(device_name: str, dtype: str) -> Roof | None:
     hardware = datasheet_of(device_name)
     if hardware is None or dtype not in hardware.peak_tflops:
         return None
-    return Rates(
+    return Roof(
         hardware.memory_bytes_per_s, hardware.peak_flops(dtype), f"datasheet of {hardware.name}"
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from ...engines.cost.floor import Rates
+from ...engines.cost.floor import Roof
 from ...engines.trace import StepTrace
 from ..metrics import (
     TOKEN_STATS,
@@ -137,7 +137,7 @@ def _utilisation(summary: Summary, steps: Sequence[StepTrace], resources: Resour
     assert isinstance(model, CountedModel)
     assert isinstance(peaks, Peaks)
     done = steps_done(steps, model.work, model.window)
-    rates = Rates(peaks.bytes_per_s, peaks.flops_per_s, peaks.source)
+    rates = Roof(peaks.bytes_per_s, peaks.flops_per_s, peaks.source)
     return _Found(
         {
             metric.id: Metric.of(metric, stats)

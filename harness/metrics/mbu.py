@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ...engines.cost.floor import Rates
+from ...engines.cost.floor import Roof
 from .utilisation import StepDone, Utilisation
 
 
@@ -23,5 +23,5 @@ class ModelBandwidthUtilisation(Utilisation):
     def done(self, step: StepDone) -> float:
         return step.bytes_moved
 
-    def peak_per_s(self, peaks: Rates) -> float:
+    def peak_per_s(self, peaks: Roof) -> float:
         return peaks.bytes_per_s

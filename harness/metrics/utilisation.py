@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, Literal, NamedTuple
 
-from ...engines.cost.floor import Rates, step_bytes, step_flops
+from ...engines.cost.floor import Roof, step_bytes, step_flops
 from ...engines.cost.work import ModelWork, StepWork
 from ...engines.trace import StepTrace
 from ..run.step_work import works_of
@@ -63,10 +63,10 @@ class Utilisation(Metric):
         """How much of it a step did."""
 
     @abstractmethod
-    def peak_per_s(self, peaks: Rates) -> float:
+    def peak_per_s(self, peaks: Roof) -> float:
         """The most that a device does of it in a second."""
 
-    def of(self, steps: Sequence[StepDone], run_s: float, peaks: Rates) -> dict[str, float]:
+    def of(self, steps: Sequence[StepDone], run_s: float, peaks: Roof) -> dict[str, float]:
         """By stat, see `UTILISATION_STATS`; a kind that no step was of is absent."""
         spans = {"run": (steps, run_s)}
         for kind in STEP_KINDS:

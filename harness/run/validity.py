@@ -180,9 +180,7 @@ def check_trace(requests: Sequence[RequestRecord], steps: Sequence[StepTrace]) -
             f"{first.request_id} computed {computed[first.request_id]} tokens, not "
             f"{_to_compute(first)}"
         )
-    return Check(
-        id="trace", ok=not wrong, fatal=True, value=float(len(wrong)), limit=0.0, detail=detail
-    )
+    return counted_check("trace", len(wrong), detail)
 
 
 def _to_compute(request: RequestRecord) -> int:

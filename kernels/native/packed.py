@@ -1,7 +1,7 @@
 """Weights in the panels that the native kernels walk: how they are packed, and the map over them.
 
-`panels.h` says why they lie so, and `dense.h`, `w8a8.h`, `w4a16.h`, `w8a16.h`, `fp8.h` and
-`fp4.h` and `w4a8.h` what each kind holds.
+`panels.h` says why they lie so, and `dense.h`, `w8a8.h`, `w4a8.h`, `w4a16.h`, `w8a16.h`, `fp8.h`
+and `fp4.h` what each kind holds.
 """
 
 from __future__ import annotations

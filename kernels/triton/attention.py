@@ -167,7 +167,7 @@ def _places(cache: Tensor, batch: AttentionBatch, lengths: DeviceLengths) -> tup
         tables = batch.block_tables
         return tables if tables.stride(1) == 1 else tables.contiguous(), cache.shape[1]
     if lengths.starts is None:
-        raise KernelError("static lengths of a contiguous batch need starts")
+        raise KernelError("the lengths of a contiguous batch on the device need starts")
     return lengths.starts, 0
 
 

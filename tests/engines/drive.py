@@ -120,7 +120,7 @@ class CountingExecutor:
         tokens: list[int] = []
         rows = 0
         for index, chunk in enumerate(chunks):
-            self._read(index, chunk.end, chunk.known, layout)
+            self._read(index, chunk.end, chunk.known, layout, unit_tokens)
             rows += bool(chunk.choices)
             if chunk.choices and (self.executions - 1, rows - 1) == self.broken:
                 self.broke = True
@@ -148,9 +148,11 @@ class CountingExecutor:
         assert next(written, None) is None
         assert len(set(targets)) == len(targets), "two tokens written to one slot"
 
-    def _read(self, index: int, end: int, tokens: list[int], layout: KVLayout) -> None:
+    def _read(
+        self, index: int, end: int, tokens: list[int], layout: KVLayout, unit_tokens: int
+    ) -> None:
         for position in range(end):
-            slot = read_slot(layout, index, position)
+            slot = read_slot(layout, index, position, unit_tokens)
             assert self.slots[slot] == tuple(tokens[: position + 1])
 
 
@@ -208,12 +210,12 @@ class LateStep:
         return result
 
 
-def read_slot(layout: KVLayout, sequence: int, position: int) -> int:
-    """Where a position of the plan's sequence is read."""
+def read_slot(layout: KVLayout, sequence: int, position: int, unit_tokens: int) -> int:
+    """Where a position of the plan's sequence is read. unit_tokens: of a block."""
     if isinstance(layout, ContiguousLayout):
         return layout.starts[sequence] + position
-    size = layout.block_size
-    return layout.block_tables[sequence][position // size] * size + position % size
+    block, offset = divmod(position, unit_tokens)
+    return layout.block_tables[sequence][block] * unit_tokens + offset
 
 
 def make_core(

@@ -28,7 +28,7 @@ def test_lengths_as_tensors(sequences: int) -> None:
     assert batches[1].lengths_on(device).starts is None
 
 
-def test_static_lengths_are_an_executors_own() -> None:
+def test_lengths_that_are_on_the_device_already_are_read_as_they_are() -> None:
     own = DeviceLengths(torch.tensor([0, 1]), torch.tensor([3]))
     batch = PagedBatch((1,), (9,), torch.zeros(1, 1), own)
     assert batch.lengths_on(torch.device("cpu")) is own

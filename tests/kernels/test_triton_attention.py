@@ -142,7 +142,7 @@ def test_on_gpu(name: str) -> None:
         CHECKS[name]()
 
 
-def test_static_lengths_of_a_contiguous_batch_need_starts() -> None:
+def test_a_contiguous_batch_with_lengths_on_the_device_needs_starts() -> None:
     q, caches, batch = cases.contiguous(AttentionCase((1,), (3,)), torch.float32)
     own = DeviceLengths(torch.tensor([0, 1]), torch.tensor([3]))
     captured = ContiguousBatch((1,), (3,), batch.starts, own)

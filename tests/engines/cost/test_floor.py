@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from llmbench.engines.cost.floor import Products, Rates, step_bytes, step_floor, step_flops
+from llmbench.engines.cost.floor import Products, Roof, step_bytes, step_floor, step_flops
 from llmbench.engines.cost.shapes import resolve_shape
 from llmbench.engines.cost.weights import WeightChoice
 from llmbench.engines.cost.work import StepWork, model_work
@@ -19,8 +19,8 @@ HEAD = 49152 * 576
 KV = 30 * 2 * 3 * 64
 
 
-def all_at(bytes_per_s: float, flops_per_s: float) -> Products[Rates]:
-    return Products(*[Rates(bytes_per_s, flops_per_s, "a test")] * 3)
+def all_at(bytes_per_s: float, flops_per_s: float) -> Products[Roof]:
+    return Products(*[Roof(bytes_per_s, flops_per_s, "a test")] * 3)
 
 
 @pytest.mark.parametrize(("dtype", "size"), [("bfloat16", 2), ("float32", 4)])
@@ -68,7 +68,7 @@ def test_the_longer_of_the_two_times_is_the_floor() -> None:
 def test_each_product_takes_its_own_arithmetics_time() -> None:
     """By one rate for all, a step whose layers alone are rounded would seem further from it."""
     model = model_work(replace(SHAPE, dtype="bfloat16"), WeightChoice("awq"))
-    linear, head, attention = (Rates(30e9, rate, "a test") for rate in (400e9, 100e9, 50e9))
+    linear, head, attention = (Roof(30e9, rate, "a test") for rate in (400e9, 100e9, 50e9))
     work = StepWork.of((), 64, 64 * 128)
     floor = step_floor(work, model, Products(linear, head, attention))
     seconds = 64 * 2 * (LINEAR / 400e9 + HEAD / 100e9) + 64 * 128 * 4 * 30 * 9 * 64 / 50e9

@@ -86,7 +86,7 @@ class ReadsLengthsOnDevice:
         timer: AttentionTimer | None = None,
         likeliest: Likeliest | None = None,
     ) -> Tensor:
-        lengths = batch.static_lengths
+        lengths = batch.on_device
         assert lengths is not None
         query = tuple(lengths.query_starts.diff().tolist())
         kv = tuple(lengths.kv_lengths.tolist())

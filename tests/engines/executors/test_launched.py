@@ -14,6 +14,7 @@ from llmbench.engines.api import Request, SamplingParams, TokenEvent
 from llmbench.engines.assemble import LoadedModel, build_engine, load_model
 from llmbench.engines.clock import WallClock
 from llmbench.engines.config import engine_config
+from llmbench.engines.errors import OutOfMemory
 from llmbench.engines.executors import launched
 from llmbench.engines.executors.launched import Launching
 from llmbench.engines.executors.moves import carry_out
@@ -194,6 +195,19 @@ def test_whichever_thread_asks_work_is_launched_on_the_models_device(
     served(core, (*ON_HOST, *DRAWN))
     assert seen == {"_prepare", "logits", "sample", "choose"}
     assert not here.inside
+
+
+def test_no_room_to_sample_is_said_of_the_engines_own_device(
+    loaded: LoadedModel, files: ModelFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core, _ = launching(loaded, files)
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(launched, "sample", full)
+    with pytest.raises(OutOfMemory, match=r"^cpu has no memory left to sample"):
+        served(core, ON_HOST)
 
 
 class _At(_Moment):

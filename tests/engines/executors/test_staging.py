@@ -8,7 +8,7 @@ import pytest
 import torch
 from llmbench.engines.executors.inputs import StepInputs
 from llmbench.engines.executors.staging import (
-    Form,
+    PackedFields,
     Staging,
     decode_form,
     fill,
@@ -124,7 +124,7 @@ def test_every_field_is_aligned_for_triton() -> None:
 
 
 def test_a_form_of_nothing_takes_no_room() -> None:
-    assert Form({}).words == 0
+    assert PackedFields({}).words == 0
 
 
 def test_filling_touches_nothing_beside_its_fields() -> None:

@@ -129,6 +129,7 @@ def test_a_layers_maps_are_rounded_and_the_rest_is_not(shape: str, method: str) 
     assert linear.weight_bytes < 0.35 * weight.nbytes
     for name in ("model.norm.weight", "model.embed_tokens.weight"):
         assert torch.equal(source.tensor(name), weights[name])
+    assert model.dense.keys() == weights.keys() - {f"{name}.weight" for name in model.maps}
 
 
 @pytest.mark.parametrize("head", ["none", "int8", "w8a8"])

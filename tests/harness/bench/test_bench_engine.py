@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from llmbench.engines.config import engine_config
-from llmbench.engines.cost.floor import Rates
+from llmbench.engines.cost.floor import Roof
 from llmbench.engines.cost.shapes import resolve_shape
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.models.catalogue import resolve_model
@@ -28,7 +28,7 @@ from llmbench.harness.machine.rates import better, find_rates
 from llmbench.kernels import rates as kernel_rates
 from typer.testing import CliRunner
 
-RATES = Rates(10e9, 100e9, "a test")
+RATES = Roof(10e9, 100e9, "a test")
 
 
 @pytest.fixture(autouse=True)
@@ -206,7 +206,7 @@ def test_rates_are_measured_and_the_better_of_two_kept(
     assert rates.bytes_per_s > 0
     assert rates.flops_per_s > 0
     assert rates.source == "measured"
-    assert better(Rates(1, 4, "x"), Rates(2, 3, "x")) == Rates(2, 4, "x")
+    assert better(Roof(1, 4, "x"), Roof(2, 3, "x")) == Roof(2, 4, "x")
 
 
 def test_where_the_result_goes_is_checked_before_anything_is_measured(
@@ -268,7 +268,7 @@ def test_a_case_after_which_the_machine_was_not_measured_is_whole(
 ) -> None:
     measured: list[int] = []
 
-    def rates(*_: object) -> Rates:
+    def rates(*_: object) -> Roof:
         measured.append(1)
         if len(measured) == 2:
             raise KeyboardInterrupt
@@ -302,7 +302,7 @@ def test_a_projection_in_16_bits_has_its_own_rate(monkeypatch: pytest.MonkeyPatc
     per_s = {"w4a8": 100e9, "bf16": 50e9}
     monkeypatch.setattr(
         "llmbench.harness.machine.rates.find_rates",
-        lambda _, dtype: Rates(1e15, per_s[dtype], "a test"),
+        lambda _, dtype: Roof(1e15, per_s[dtype], "a test"),
     )
     engine = engine_config("paged", quant="rtn+a8", dtype="bfloat16")
     made = tool.bench_engine("bundled", engine, cases([4], []), command="test")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
+from llmbench.engines.errors import ConfigError
 from llmbench.engines.presets import PRESETS, Preset
 from llmbench.harness.cli import app
 from typer.testing import CliRunner
@@ -64,6 +66,49 @@ def test_what_each_stands_for_is_said_in_full() -> None:
     assert "a test of what others bring" in output
     for preset in PRESETS:
         assert " ".join(preset.stands_for.split()) in output
+
+
+def test_of_two_engines_only_what_differs_is_printed() -> None:
+    lines = [line.split() for line in listing("vllm-v1", "trtllm").splitlines()]
+    assert lines[:-2] == [
+        ["setting", "vllm-v1", "trtllm"],
+        ["admission", "optimistic", "reserve"],
+        ["block_size", "16", "32"],
+        ["mixing", "unified", "inflight"],
+        ["chunking", "-", "fcfs"],
+        ["chunk_unit", "-", "default"],
+        ["whole_prompt_fits", "on", "-"],
+        ["watermark", "0", "-"],
+        ["preemption", "recompute", "-"],
+        ["prefix_cache", "on", "off"],
+    ]
+
+
+def test_any_number_of_engines_is_compared_and_a_plug_ins_too() -> None:
+    output = listing("orca", "mine", "static")
+    assert row(output, "arena").split() == ["arena", "buddy", "-", "first-fit"]
+    assert row(output, "preemption").split() == ["preemption", "-", "swap", "-"]
+    assert "kv_dtype" not in output
+    # One engine by two names.
+    assert listing("paged", "vllm-v0") == "no setting differs\n"
+
+
+def test_json_leaves_out_who_does_not_read_a_setting() -> None:
+    differing = json.loads(listing("vllm-v1", "trtllm", "--json"))
+    assert differing["block_size"] == {"vllm-v1": 16, "trtllm": 32}
+    assert differing["chunk_unit"] == {"trtllm": None}
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        (["paged"], "engines: 'paged' is not allowed; expected two or more to compare"),
+        (["paged", "trtlm"], "did you mean 'trtllm'"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(named: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        CliRunner().invoke(app.app, ["engines", *named], catch_exceptions=False)
 
 
 def test_json_holds_every_preset() -> None:

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from llmbench.engines.cost.floor import Rates
+from llmbench.engines.cost.floor import Roof
 from llmbench.harness.cli import main
 from llmbench.harness.frontier import batch_steps
 from llmbench.harness.frontier import scores as scores_tool
 
-RATES = Rates(10e9, 100e9, "a test")
+RATES = Roof(10e9, 100e9, "a test")
 SMALL = ("--num-requests", "6", "--max-output-len", "8", "--threads", "1", "--device", "cpu")
 METHODS = "int8,none"
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from llmbench.harness.comparison.compare import compare
 from llmbench.harness.comparison.observed import Observed
-from llmbench.harness.comparison.output_lengths import SAME, length_warnings, other_work
+from llmbench.harness.comparison.output_lengths import length_warnings, other_work
 from llmbench.harness.comparison.pairing import place_of
-from llmbench.harness.comparison.quantities import QUANTITIES
+from llmbench.harness.comparison.quantities import QUANTITIES, SAME
 from llmbench.harness.gate.rules import parse_rule
 from llmbench.harness.gate.runs import gate
 from llmbench.harness.repeats.compare import compare_repeats

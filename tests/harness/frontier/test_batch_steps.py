@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from llmbench.engines.config import engine_config
-from llmbench.engines.cost.floor import Rates
+from llmbench.engines.cost.floor import Roof
 from llmbench.harness.bench.cases import CONTEXT_TOKENS, Case
 from llmbench.harness.config import RunConfig
 from llmbench.harness.frontier import batch_steps as tool
@@ -73,7 +73,7 @@ def test_it_goes_on_where_it_stopped(
     by_method: dict[str, RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "llmbench.harness.machine.rates.find_rates", lambda *_: Rates(10e9, 100e9, "a test")
+        "llmbench.harness.machine.rates.find_rates", lambda *_: Roof(10e9, 100e9, "a test")
     )
     monkeypatch.setattr(tool, "PROMPT_TOKENS", 24)
     settings = steps_settings(by_method, "a revision", (1, 3))

@@ -16,7 +16,7 @@ from llmbench.harness.gate.baseline import (
     read_baseline,
     write_baseline,
 )
-from llmbench.harness.gate.exact import gate_exact, judge_run, rules_of, run_exact, run_of, update
+from llmbench.harness.gate.exact import gate_exact, judge_run, rules_of, run_of, update
 from llmbench.harness.gate.virtual import simulate_options
 from llmbench.harness.result import Check, Result, Validity
 
@@ -221,11 +221,12 @@ def test_bad_options_and_rules_are_one_line() -> None:
 
 def test_shares_of_the_peaks_and_the_cost_repeat_and_are_gated() -> None:
     priced = {**OPTIONS, "price-per-hour": 2.5}
-    first, again = (run_exact(priced, simulate_options) for _ in range(2))
+    first, again = (run_of(priced, simulate_options(priced)) for _ in range(2))
     held = {"mfu.run", "mbu.run", "mbu.decode", "cost_per_million_tokens.output"}
     assert held <= set(first.quantities)
     assert {row.verdict for row in judge_run("chat", first, again)} == {"passed"}
-    dearer = run_exact({**OPTIONS, "price-per-hour": 3.0}, simulate_options)
+    priced = {**OPTIONS, "price-per-hour": 3.0}
+    dearer = run_of(priced, simulate_options(priced))
     verdicts = {row.name: row.verdict for row in judge_run("chat", first, dearer)}
     assert verdicts["chat: cost_per_million_tokens.output"] == "regressed"
     assert verdicts["chat: mbu.decode"] == "passed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from llmbench.engines.cost.floor import Rates
+from llmbench.engines.cost.floor import Roof
 from llmbench.engines.cost.shapes import resolve_shape
 from llmbench.engines.cost.work import ModelWork, model_work
 from llmbench.engines.models.config import ModelConfig
@@ -34,7 +34,7 @@ TOY = replace(
 LAYER = 64 + 2 * 32 + 64 + 2 * 128 + 128
 LINEAR, HEAD = 2 * LAYER, 32 * 8
 KV_BYTES = 2 * 2 * 1 * 4 * 2  # K and V, layers, KV heads, head_dim, bytes
-PEAKS = Rates(bytes_per_s=1e4, flops_per_s=1e5, source="a test")
+PEAKS = Roof(bytes_per_s=1e4, flops_per_s=1e5, source="a test")
 
 
 def toy_steps() -> list[StepTrace]:
@@ -90,7 +90,7 @@ def test_a_kind_that_did_not_occur_is_absent_and_an_empty_step_is_no_step() -> N
 
 def test_more_than_the_peak_is_shown_as_it_is() -> None:
     done = steps_done(toy_steps(), model_work(TOY))
-    assert ModelBandwidthUtilisation().of(done, 2.25, Rates(1.0, 1.0, "wrong"))["decode"] > 1
+    assert ModelBandwidthUtilisation().of(done, 2.25, Roof(1.0, 1.0, "wrong"))["decode"] > 1
 
 
 def llama_decode(duration_s: float) -> list[StepTrace]:
@@ -101,7 +101,7 @@ def test_llama_3_8b_decoding_alone_on_an_h100() -> None:
     """16.06 GB of weights, of which the embedding, 128256 x 4096, is not read: 15.01 GB a token. At
     3.35 TB/s that is 4.48 ms; a step of 7 ms uses 64 % of the bandwidth."""
     work: ModelWork = model_work(resolve_shape("llama-3-8b"))
-    h100 = Rates(3.35e12, 989.5e12, "datasheet")
+    h100 = Roof(3.35e12, 989.5e12, "datasheet")
     (step,) = steps_done(llama_decode(0.007), work)
 
     assert work.stored_bytes == pytest.approx(16.06e9, rel=1e-3)
