@@ -1,9 +1,11 @@
-"""Where the ticks of a logarithmic axis are."""
+"""Where the ticks of a logarithmic axis are, and how they are written."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+
+from .format import number
 
 _CLOSE = 1.05  # of the farthest ratio to the nearest: so close, every hundredth has a tick
 _RATIO_TICKS = (0.6, 0.7, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25)
@@ -20,6 +22,11 @@ def log_ticks(values: Sequence[float]) -> list[float]:
     powers = range(math.floor(low), math.ceil(high) + 1)
     ticks = [digit * 10.0**power for power in powers for digit in digits]
     return [tick for tick in ticks if min(positive) / 2 <= tick <= 2 * max(positive)]
+
+
+def tick_text(tick: float) -> str:
+    """Without the zeros that a measured value has to its third digit: "0.3", "10", "3 000"."""
+    return number(tick) if tick >= 1000 else f"{tick:g}"
 
 
 def ratio_ticks(values: Sequence[float]) -> list[float]:

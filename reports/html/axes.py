@@ -8,9 +8,8 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
-from ..format import number
 from ..model import Axis, Chart, Panel
-from ..ticks import log_ticks, ratio_ticks
+from ..ticks import log_ticks, ratio_ticks, tick_text
 
 _MOST_TICKS = 7
 _GAP = 0.16  # between panels, as a share of the height
@@ -28,8 +27,7 @@ def x_axis(chart: Chart, anchor: str) -> dict[str, Any]:
         values = [value for one in chart.series for value in (*one.x, *one.low, *one.high)]
         values += zones
         ticks = ratio_ticks(values) if intervals else log_ticks(values)
-        names = [f"{tick:g}" if intervals else number(tick) for tick in ticks]
-        axis |= {"type": "log", "tickvals": ticks, "ticktext": names}
+        axis |= {"type": "log", "tickvals": ticks, "ticktext": [tick_text(one) for one in ticks]}
         if zones:
             axis["range"] = _log_range(values)
     elif any(one.mark == "bar" for one in chart.series):
@@ -75,7 +73,7 @@ def _ratios(panel: Panel) -> dict[str, Any]:
         "type": "log",
         "range": _log_range(values),
         "tickvals": ticks,
-        "ticktext": [number(tick) if tick >= 1000 else f"{tick:g}" for tick in ticks],
+        "ticktext": [tick_text(tick) for tick in ticks],
     }
 
 

@@ -20,12 +20,12 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
-from ..format import THIN, number
+from ..format import THIN
 from ..model import Axis, Chart, Guide, Panel, Series, Zone
 from ..named_points import Side, sides
 from ..palette import SURFACES, TEXT, dash_of, symbol_of
 from ..palette import theme as colours_on
-from ..ticks import ratio_ticks
+from ..ticks import ratio_ticks, tick_text
 from .paper import add_legend, legend_name, on_paper
 
 _LIGHT = colours_on("light")
@@ -259,9 +259,7 @@ def _style_y(axes: Axes, y: Axis) -> None:
 
 def _mark_ratios(axis: XAxis | YAxis, shown: Sequence[float]) -> None:
     axis.set_major_locator(FixedLocator(ratio_ticks(shown)))
-    axis.set_major_formatter(
-        FuncFormatter(lambda tick, _: number(tick) if tick >= 1000 else f"{tick:g}")
-    )
+    axis.set_major_formatter(FuncFormatter(lambda tick, _: tick_text(tick)))
     axis.set_minor_locator(NullLocator())
 
 
@@ -274,7 +272,7 @@ def _style_x(axes: Axes, x: Axis, *, intervals: bool) -> None:
             return
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda tick, _: number(round(tick, 10))))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda tick, _: tick_text(tick)))
         return
     if not intervals:
         axes.set_xlim(0.5 if x.numbered else 0, x.high if x.high is not None else None)

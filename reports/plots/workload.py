@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ..palette import ROLES, SURFACES, TEXT
+from ..ticks import log_ticks, tick_text
 from .paper import on_paper
 
 
@@ -56,11 +57,15 @@ def _draw_lengths(axes: Axes, sides: dict[str, Sequence[int]]) -> None:
         sides.items(), ("prefill", "decode"), ("-", "--"), strict=True
     ):
         lengths = np.sort(np.asarray(tokens))
-        share = np.arange(1, len(lengths) + 1) / len(lengths)
+        share = 100 * np.arange(1, len(lengths) + 1) / len(lengths)
         colour = ROLES[role].light
         axes.plot(lengths, share, dash, color=colour, label=side, drawstyle="steps-post")
     axes.set_xscale("log")
-    axes.set_ylim(0, 1)
+    # matplotlib's own names of a log axis are formulas, which `on_paper` writes as they are.
+    ticks = log_ticks(axes.dataLim.intervalx)
+    axes.set_xticks(ticks, [tick_text(one) for one in ticks])
+    axes.minorticks_off()
+    axes.set_ylim(0, 100)
     axes.set_xlabel("tokens (log scale)")
-    axes.set_ylabel("share of requests")
+    axes.set_ylabel("share at or below (%)")
     axes.legend(frameon=False)

@@ -4,7 +4,7 @@ import itertools
 import math
 
 import pytest
-from llmbench.reports.ticks import log_ticks, ratio_ticks
+from llmbench.reports.ticks import log_ticks, ratio_ticks, tick_text
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,12 @@ from llmbench.reports.ticks import log_ticks, ratio_ticks
 )
 def test_log_ticks(values: list[float], ticks: list[float]) -> None:
     assert log_ticks(values) == pytest.approx(ticks)
+
+
+def test_a_tick_has_no_zeros_to_a_third_digit() -> None:
+    ticks = log_ticks([0.01, 40.0])
+    assert [*map(tick_text, ticks)] == ["0.01", "0.03", "0.1", "0.3", "1", "3", "10", "30"]
+    assert tick_text(3e4) == "30\u202f000"
 
 
 @pytest.mark.parametrize("values", [[0.97, 1.02], [0.5, 1.6], [0.2, 16.0], [1e-3, 2.0], [1.0, 1.0]])

@@ -38,6 +38,13 @@ def test_a_log_axis_shows_points_lines_and_zones_whole(y: tuple[float, ...]) -> 
     assert "1" in axis["ticktext"]
 
 
+def test_the_ticks_of_samples_over_decades_are_short() -> None:
+    line = Series("TTFT", "latency", "step", (0.02, 30.0), (50.0, 100.0))
+    panel = Panel(Axis("Share", "%"), (line,))
+    axis = figure(Chart("one", "One", "Read.", Axis("TTFT", "s", log=True), (panel,)))["layout"]
+    assert axis["xaxis"]["ticktext"] == ["0.01", "0.03", "0.1", "0.3", "1", "3", "10", "30"]
+
+
 @pytest.mark.parametrize(("high", "step"), [(100.0, 25), (None, None)])
 def test_a_share_of_all_has_quarters_and_one_of_a_few_percent_ticks_of_its_own(
     high: float | None, step: int | None

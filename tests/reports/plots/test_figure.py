@@ -115,5 +115,13 @@ def test_a_workload_is_called_on_its_plot_as_it_is(tmp_path: Path) -> None:
     assert r"$\foo$" in _texts(plot)
 
 
+def test_the_lengths_of_a_workload_are_numbers_and_no_formulas(tmp_path: Path) -> None:
+    plot = tmp_path / "p.svg"
+    save_workload_plot(plot, "mine", 1.0, [1.0, 2.0], [3, 800], [1, 2000])
+    texts = _texts(plot)
+    assert {"10", "100", "1\u202f000"} <= set(texts)
+    assert not [text for text in texts if "$" in text]
+
+
 def _texts(figure: Path) -> list[str]:
     return [text for text in ElementTree.parse(figure).getroot().itertext() if text.strip()]
