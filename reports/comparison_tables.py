@@ -19,7 +19,7 @@ WORDS: dict[Verdict, tuple[str, Tone]] = {
     "same": ("= same", "quiet"),
     "inconclusive": ("? inconclusive", "caution"),
 }
-# No run shows where beyond this factor an end of an interval lies.
+# No run shows where beyond this factor an end of an interval lies, unless its value is there, too.
 FARTHEST = 100.0
 STATS = {"window": "steady window, else whole run", "run": "whole run"}
 
@@ -150,7 +150,7 @@ def ratio_cell(ratio: Ratio | None) -> Cell:
     """ "▲ better 0.83× (0.79 to 0.88)": symbol and word, so that colour is not needed."""
     if ratio is None:
         return Cell("—", "quiet")
-    text = times_text(ratio.value)
+    text = times_text(ratio.value, ratio.low, ratio.high)
     if (ends := interval_ends(ratio)) is not None:
         text += f" ({ends[0]} to {ends[1]})"
     if ratio.alone:
@@ -166,27 +166,40 @@ def interval_ends(ratio: Ratio) -> tuple[str, str] | None:
     little was measured is none: of so few every draw has the same extreme, which proves nothing."""
     if ratio.low is None or ratio.high is None:
         return None
-    low, high = end_text(ratio.low), end_text(ratio.high)
+    low, high = end_text(ratio.low, ratio.value), end_text(ratio.high, ratio.value)
     return None if ratio.too_little and low == high else (low, high)
 
 
-def times_text(value: float) -> str:
-    """ "0.83×"; of what was 0 before there is no ratio."""
-    return "from 0" if value == math.inf else f"{ratio_text(value)}×"
+def times_text(value: float, low: float | None = None, high: float | None = None) -> str:
+    """ "0.83×"; of what was 0 before there is no ratio. low, high: of the interval beside it,
+    within which it has to be as it is written, too: 1.001 of 1.001 to 1.002, and not 1.00."""
+    if value == math.inf:
+        return "from 0"
+    one_sided = low is not None and high is not None and not low <= 1 <= high
+    return f"{_off_one(value) if one_sided else ratio_text(value)}×"
 
 
 def ratio_text(value: float) -> str:
-    """Two decimals near 1, where ratios are compared."""
-    return f"{value:.2f}" if 0.1 <= value < 10 else number(value)
+    """Two decimals near 1, where ratios are compared, and two digits far below it."""
+    if 0.1 <= value < 10:
+        return f"{value:.2f}"
+    return f"{value:#.2g}" if 1e-4 <= value < 0.1 else number(value)
 
 
-def end_text(ratio: float) -> str:
-    """An end of an interval: "0.79"; beyond a factor of 100 only that it is: "<0.01", ">100". One
-    near 1 has the digits that say on which side it lies, for that is what a verdict goes by."""
-    if ratio < 1 / FARTHEST:
-        return "<0.01"
-    if ratio > FARTHEST:
-        return ">100"
+def end_text(ratio: float, value: float = 1.0) -> str:
+    """An end of an interval: "0.79"; beyond a factor of 100 only that it is: "<0.01", ">100", or of
+    100² and so on where the value that it is of is beyond it. One near 1 has the digits that say on
+    which side it lies, for that is what a verdict goes by."""
+    farthest = FARTHEST
+    while 0 < value < 1 / farthest or farthest < value < math.inf:
+        farthest *= FARTHEST
+    if ratio < 1 / farthest:
+        return f"<{1 / farthest:g}"
+    return f">{number(farthest)}" if ratio > farthest else _off_one(ratio)
+
+
+def _off_one(ratio: float) -> str:
+    """As `ratio_text`, with up to four decimals where it would be "1.00" and is not."""
     text = ratio_text(ratio)
     closer = (f"{ratio:.{digits}f}" for digits in (3, 4))
     return next((one for one in closer if float(one) != 1), text) if text == "1.00" else text

@@ -22,19 +22,19 @@ def effect_text(
     text = f"{_bare(value, scale, unit, factor)}{name}"
     if low is None or high is None:
         return text
-    ends = ", ".join(_end(end, scale, unit, factor) for end in (low, high))
+    ends = ", ".join(_end(end, value, scale, unit, factor) for end in (low, high))
     return f"{text} [{ends}]"
 
 
-def _end(value: float, scale: Scale, unit: str, factor: bool) -> str:
-    """No run shows where beyond a hundredfold the end of an interval lies."""
+def _end(end: float, value: float, scale: Scale, unit: str, factor: bool) -> str:
+    """value: of the effect. No run shows where beyond a hundredfold the end of an interval lies."""
     if scale == "difference":
-        return _bare(value, scale, unit, factor)
+        return _bare(end, scale, unit, factor)
     if factor:
-        return end_text(value)
-    if value < 1 / FARTHEST:
+        return end_text(end, value)
+    if end < 1 / FARTHEST:
         return "<\u221299"
-    return f"{end_text(value)}×" if value > FARTHEST else _bare(value, scale, unit, factor)
+    return f"{end_text(end)}×" if end > FARTHEST else _bare(end, scale, unit, factor)
 
 
 def _bare(value: float, scale: Scale, unit: str, factor: bool) -> str:

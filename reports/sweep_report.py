@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from .comparison_tables import end_text, ratio_text
+from .comparison_tables import end_text, ratio_text, times_text
 from .format import number, plural, quantity, scale_of
 from .headline import PARTIAL
 from .model import Badge, Cell, KeyFigure, Note, Report, Section, Table
@@ -211,10 +211,11 @@ def _next_text(lead: SweepLead, other: SweepRival) -> str:
     text = values_text(other.settings)
     if not lead.value:
         return text
-    text += f": {ratio_text(other.value / lead.value)}×"
+    ratio = other.value / lead.value
+    text += f": {times_text(ratio, other.low, other.high)}"
     if other.low is None or other.high is None:
         return text
-    return f"{text} ({end_text(other.low)} to {end_text(other.high)})"
+    return f"{text} ({end_text(other.low, ratio)} to {end_text(other.high, ratio)})"
 
 
 def cells_table(sweep: SweepTable) -> Table:

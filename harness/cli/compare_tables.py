@@ -152,7 +152,7 @@ def _ratio(ratio: Ratio | None, *, words: bool) -> Iterator[str]:
     if ratio is None:
         yield from ("", "", "")
         return
-    yield times_text(ratio.value)
+    yield times_text(ratio.value, ratio.low, ratio.high)
     interval = ""
     if (ends := interval_ends(ratio)) is not None:
         interval = f"{ends[0]} to {ends[1]}"

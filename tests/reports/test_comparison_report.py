@@ -107,14 +107,19 @@ def test_a_tile_marks_alone_only_what_is_decided() -> None:
         ),
         (
             Ratio(1.5, 0.01, math.inf, "inconclusive"),
-            "? inconclusive 1.50× (0.0100 to >100)",
+            "? inconclusive 1.50× (0.010 to >100)",
             "caution",
         ),
         (Ratio(2.5), "2.50×", "quiet"),
         (Ratio(1.03, 1.0013, 1.05, "worse"), "▼ worse 1.03× (1.001 to 1.05)", "bad"),
         (Ratio(0.98, 0.96, 0.99992, "better"), "▲ better 0.98× (0.96 to 0.9999)", "good"),
         (Ratio(1.0, 1.0, 1.0, "same"), "= same 1.00× (1.00 to 1.00)", "quiet"),
-        (Ratio(0.031, verdict="better"), "▲ better 0.0310×", "good"),
+        # A value is never outside of its own interval, as both are written.
+        (Ratio(1.0013, 1.0011, 1.0021, "same"), "= same 1.001× (1.001 to 1.002)", "quiet"),
+        (Ratio(0.998, 0.99, 0.9996, "better"), "▲ better 0.998× (0.99 to 0.9996)", "good"),
+        (Ratio(144.0, 142.0, 146.0, "worse"), "▼ worse 144× (142 to 146)", "bad"),
+        (Ratio(0.00598, 0.0, 0.11, "worse"), "▼ worse 0.0060× (<0.0001 to 0.11)", "bad"),
+        (Ratio(0.031, verdict="better"), "▲ better 0.031×", "good"),
         # Known wrong here: "5.47× (5.47 to 5.47)" of two dozen requests, which looks like proof.
         (
             Ratio(5.47, 5.4688, 5.4712, "inconclusive", too_little="24 requests are too few"),

@@ -14,6 +14,7 @@ from llmbench.reports.effect_text import Scale, effect_text
         ((4.1, 3.8, 12.34, "ratio", "s"), "4.10× [3.80, 12.3]"),
         ((0.67, 0.0, 3e28, "ratio", "s"), "−33 % [<−99, >100×]"),
         ((4.1, 0.002, 3e28, "ratio", "s"), "4.10× [<0.01, >100]"),
+        ((144.0, 142.0, 3e28, "ratio", "s"), "144× [142, >10 000]"),
         ((1.0, None, None, "ratio", "s"), "0 %"),
         ((-0.8812, -0.89, -0.87, "difference", "share"), "−88 points [−89, −87]"),
         ((41.0, None, None, "difference", "preemptions"), "+41 preemptions"),

@@ -341,7 +341,7 @@ def test_every_two_methods_stand_beside_each_other_with_intervals() -> None:
     assert table is not None
     assert [[cell.text for cell in row] for row in table.rows] == [
         ["awq to none", "—", "—", "▲ better 1.50× (1.40 to 1.60)"],
-        ["fp8 to awq", "▲ better 0.0650× (0.0500 to 0.0800)", "—", "—"],
+        ["fp8 to awq", "▲ better 0.065× (0.050 to 0.080)", "—", "—"],
     ]
 
 
