@@ -43,9 +43,11 @@ def counted_as(config: Mapping[str, Any]) -> tuple[str, str]:
     return ("reply", "replies") if (config.get("samples") or 1) > 1 else ("request", "requests")
 
 
-def unit_counted(unit: str, config: Mapping[str, Any]) -> str:
-    """A metric's unit, by `counted_as`: "requests/s" or "replies/s"."""
-    return unit.replace("requests", counted_as(config)[1])
+def unit_counted(unit: str, *configs: Mapping[str, Any]) -> str:
+    """A metric's unit, by `counted_as` of all runs that it is for: "requests/s", "replies/s", or
+    "requests or replies/s" where only some of them count replies."""
+    many = sorted({counted_as(config)[1] for config in configs}, reverse=True)
+    return unit.replace("requests", " or ".join(many) or "requests")
 
 
 def floats(frame: pd.DataFrame, column: str) -> Floats:
@@ -63,11 +65,12 @@ def stat(run: Run, metric: str, name: str) -> float | None:
 @dataclass(frozen=True)
 class Tail:
     """The end of a latency that a run's samples can show. percentile: None where they are too few
-    for any, and value_s is the greatest."""
+    for any, and value_s is the greatest. counted: what a sample is of, by `counted_as`."""
 
     percentile: int | None
     value_s: float | None
     samples: int
+    counted: tuple[str, str] = ("request", "requests")
 
     @property
     def name(self) -> str:
@@ -78,7 +81,7 @@ class Tail:
         """That it is not p99, and why; empty if it is. Of a metric with a sample a request."""
         if self.percentile == PERCENTILES[0]:
             return ""
-        return f"too few for a p{PERCENTILES[0]}: {plural(self.samples, 'request')}"
+        return f"too few for a p{PERCENTILES[0]}: {plural(self.samples, *self.counted)}"
 
 
 def tail_of(run: Run, metric: str) -> Tail:
@@ -86,7 +89,8 @@ def tail_of(run: Run, metric: str) -> Tail:
     held = stat(run, metric, "count")
     samples = run.result["counters"]["requests_ok"] if held is None else int(held)
     highest = highest_percentile(samples)
-    return Tail(highest, stat(run, metric, "max" if highest is None else f"p{highest}"), samples)
+    value_s = stat(run, metric, "max" if highest is None else f"p{highest}")
+    return Tail(highest, value_s, samples, counted_as(run.result["config"]))
 
 
 def slo_s(run: Run) -> dict[str, float]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from .facts import (
     comes_by_itself,
+    counted_as,
     failures,
     floats,
     served,
@@ -27,12 +28,12 @@ from .thinning import Floats, ecdf, keep_slowest
 
 MOST_POINTS = 1500
 DISTRIBUTIONS = ("ttft", "tpot", "itl", "e2el")
-_SAMPLE = {"itl": "token gap"}
+_SAMPLES = {"itl": ("token gap", "token gaps")}  # of the others a request, or a reply, has one
 _HALF_OF = {
-    "ttft": "Half of the requests had their first token within {p50}",
+    "ttft": "Half of the {many} had their first token within {p50}",
     "tpot": "Half of the replies kept a mean pace of {p50} a token or better",
     "itl": "Half of the gaps between tokens were {p50} or shorter",
-    "e2el": "Half of the requests were answered whole within {p50}",
+    "e2el": "Half of the {many} were answered whole within {p50}",
 }
 
 
@@ -66,7 +67,7 @@ def _distribution(runs: Sequence[Run], metric: str) -> Chart | None:
     return Chart(
         id=f"ecdf-{metric}",
         title=f"{label_of(metric)} distribution",
-        reading=_reading(sampled, metric),
+        reading=_reading(sampled, metric, scale),
         x=Axis(label_of(metric), scale.unit, log=log),
         panels=(
             Panel(
@@ -78,9 +79,14 @@ def _distribution(runs: Sequence[Run], metric: str) -> Chart | None:
                 ),
             ),
         ),
-        note="" if len(runs) > 1 else f"{plural(len(everything), _SAMPLE.get(metric, 'request'))}.",
+        note="" if len(runs) > 1 else f"{plural(len(everything), *_counted(runs[0], metric))}.",
         width="half",
     )
+
+
+def _counted(run: Run, metric: str) -> tuple[str, str]:
+    """What has a sample of the metric, one and many."""
+    return _SAMPLES.get(metric) or counted_as(run.result["config"])
 
 
 def _curve(one: _Sampled, runs: Sequence[Run], metric: str, scale: Scale, *, log: bool) -> Series:
@@ -108,21 +114,26 @@ def _scale(values_s: Floats) -> Scale:
     return scale_of("s", [float(np.nanmax(values_s, initial=0.0))])
 
 
-def _reading(sampled: Sequence[_Sampled], metric: str) -> str:
+def _reading(sampled: Sequence[_Sampled], metric: str, scale: Scale) -> str:
+    """scale: the axis's, which the reader holds the text against."""
     if len(sampled) > 1:
         medians = ", ".join(
-            f"{one.run.name} {seconds(stat(one.run, metric, 'p50'))}" for one in sampled
+            f"{one.run.name} {scale.quantity(stat(one.run, metric, 'p50'))}" for one in sampled
         )
         return (
             f"Further left is faster; where the curves cross, neither run is. Medians: {medians}."
         )
     one = sampled[0]
-    half = _HALF_OF[metric].format(p50=seconds(stat(one.run, metric, "p50")))
+    p50, many = (
+        scale.quantity(stat(one.run, metric, "p50")),
+        counted_as(one.run.result["config"])[1],
+    )
+    half = _HALF_OF[metric].format(p50=p50, many=many)
     tail = tail_of(one.run, metric)
-    text = f"{half}; the slowest took {seconds(tail.value_s)}"
+    text = f"{half}; the slowest took {scale.quantity(tail.value_s)}"
     if tail.percentile is not None:
         slowest = f"the slowest {100 - tail.percentile} %"
-        text = f"{half}; {slowest} took {seconds(tail.value_s)} or more"
+        text = f"{half}; {slowest} took {scale.quantity(tail.value_s)} or more"
     limit = slo_s(one.run).get(metric)
     if limit is None:
         return f"{text}."
@@ -141,8 +152,9 @@ def over_time(run: Run) -> Chart | None:
     span = steady_span(run)
     note = "The shaded stretch is the steady window." if span else ""
     if len(shown) < len(frame):
+        every = plural(len(frame), *counted_as(run.result["config"]))
         note = (
-            f"{count(len(shown))} of {count(len(frame))} requests are drawn: an even sample, and "
+            f"{count(len(shown))} of {every} are drawn: an even sample, and "
             f"the slowest of every stretch of time. {note}"
         )
     return Chart(
@@ -189,8 +201,9 @@ def _describe(row: dict) -> str:
 def _trend(run: Run, frame: pd.DataFrame) -> str:
     """Compares the halves of the run, in the order in which requests were due."""
     order = np.argsort(floats(frame, "t_due_s"), kind="stable")
+    one, many = counted_as(run.result["config"])
     if len(order) < 8:
-        return "Each point is a request, at the time it was due."
+        return f"Each point is a {one}, at the time it was due."
     before, after = _halves(floats(frame, "ttft_s")[order])
     if after > 1.5 * before:
         verdict = _why_slower(run, after - before, floats(frame, "queue_s")[order])
@@ -199,7 +212,7 @@ def _trend(run: Run, frame: pd.DataFrame) -> str:
     else:
         verdict = "waits did not drift"
     return (
-        f"Median TTFT was {seconds(before)} in the first half of the requests and "
+        f"Median TTFT was {seconds(before)} in the first half of the {many} and "
         f"{seconds(after)} in the second: {verdict}."
     )
 

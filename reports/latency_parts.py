@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from .facts import counted_as
 from .format import Scale, addends, count, listed, number, percent, plural, scale_of, seconds
 from .glossary import PARTS, in_sentence
 from .model import Axis, Chart, Panel, Run, Series, Table
@@ -39,9 +40,9 @@ def first_token(run: Run) -> Chart | None:
     return _bars(
         "ttft-parts",
         "Where the time to first token went",
-        "Requests",
-        _named(found["ttft"], _TTFT_BANDS, "request"),
-        reading=_first_token_reading(found["ttft"]),
+        counted_as(run.result["config"])[1].capitalize(),
+        _named(found["ttft"], _TTFT_BANDS, counted_as(run.result["config"])),
+        reading=_first_token_reading(found["ttft"], counted_as(run.result["config"])[0]),
         note=_told_apart(found),
     )
 
@@ -55,7 +56,7 @@ def slow_tokens(run: Run) -> Chart | None:
         "slow-token-parts",
         "Where slow tokens came from",
         "Gaps",
-        _named(found["itl"], _ITL_BANDS, "gap"),
+        _named(found["itl"], _ITL_BANDS, ("gap", "gaps")),
         reading=_slow_reading(found),
         note=_delayed(found),
     )
@@ -146,9 +147,12 @@ def largest(parts: Parts) -> tuple[str, float]:
     return part.label.lower(), parts[part.id] / whole_s if whole_s > 0 else 0.0
 
 
-def _named(bands: Sequence[Band], names: Mapping[str, str], of: str) -> list[tuple[str, Parts]]:
+def _named(
+    bands: Sequence[Band], names: Mapping[str, str], of: tuple[str, str]
+) -> list[tuple[str, Parts]]:
+    """of: what a band holds, one and many."""
     return [
-        (f"{_name(bands, band, names)}, {plural(band['count'], of)}", band["parts"])
+        (f"{_name(bands, band, names)}, {plural(band['count'], *of)}", band["parts"])
         for band in bands
     ]
 
@@ -175,7 +179,7 @@ def _bars(
     """A bar a row, the first on top. of: what the rows are."""
     drawn = list(reversed(rows))  # bars are drawn from the bottom up
     used = [part for part in PARTS if any(_shown(parts[part.id]) for _, parts in rows)]
-    scale = scale_of("s", [measured_s(parts) for _, parts in rows])
+    scale = _scale([parts for _, parts in rows])
     return Chart(
         id=chart_id,
         title=title,
@@ -201,12 +205,18 @@ def _bars(
     )
 
 
-def _first_token_reading(bands: Sequence[Band]) -> str:
+def _scale(bars: Sequence[Parts]) -> Scale:
+    return scale_of("s", [measured_s(parts) for parts in bars])
+
+
+def _first_token_reading(bands: Sequence[Band], one: str) -> str:
+    """one: what has a first token, a request or a reply."""
     of = {band["name"]: band["parts"] for band in bands}
     name, share = largest(of["mean"])
     slow_name, slow_share = largest(of["p99"])
-    mean, slowest = seconds(measured_s(of["mean"])), seconds(measured_s(of["p99"]))
-    which = "slowest 1 %" if _has_hundredth(bands) else "slowest request"
+    scale = _scale([band["parts"] for band in bands])
+    mean, slowest = (scale.quantity(measured_s(of[name])) for name in ("mean", "p99"))
+    which = "slowest 1 %" if _has_hundredth(bands) else f"slowest {one}"
     return (
         f"Of the mean TTFT of {mean}, {percent(share)} was {name}; of the {which}, {slowest}, "
         f"{percent(slow_share)} was {slow_name}."

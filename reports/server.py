@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .facts import may_end_early, served
+from .facts import counted_as, may_end_early, served
 from .format import count, percent, plural, quantity, seconds
 from .glossary import label_of
 from .model import Note, Run, Table
@@ -72,7 +72,8 @@ def errors(run: Run) -> Table | None:
     if target is None or not target["errors"]:
         return None
     rows = [(name.replace("_", " "), count(failed)) for name, failed in target["errors"].items()]
-    return table("errors", "Failed requests by cause", ("Cause", "Requests"), rows)
+    many = counted_as(run.result["config"])[1]
+    return table("errors", f"Failed {many} by cause", ("Cause", many.capitalize()), rows)
 
 
 def client(run: Run) -> Table | None:

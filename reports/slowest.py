@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .facts import floats, served, step_durations_s
+from .facts import counted_as, floats, served, step_durations_s
 from .format import ABSENT, Scale, count, percent, plural, seconds, seconds_in
 from .glossary import PARTS
 from .latency_parts import numbers
@@ -33,9 +33,10 @@ def first_tokens(run: Run) -> Table | None:
         (one["request_id"], seconds_in(one["t_due_s"]), *numbers(one["parts"], _MS))
         for one in found["slowest_requests"]
     ]
+    many = plural(len(rows), *counted_as(run.result["config"]))
     return table(
         "slowest-ttft",
-        f"Slowest {plural(len(rows), 'request')} to their first token, in ms",
+        f"Slowest {many} to their first token, in ms",
         ("Request", "Due (s)", "TTFT", *(part.label for part in PARTS)),
         rows,
     )

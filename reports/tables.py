@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from .facts import failures, knows_steps, served, told
+from .facts import counted_as, failures, knows_steps, served, told
 from .format import (
     ABSENT,
     count,
@@ -116,7 +116,7 @@ def slowest(run: Run) -> Table | None:
     columns = [one for one in _OF_A_REQUEST if known.get(one[1], True)]
     return table(
         "slowest",
-        f"Slowest {plural(len(frame), 'request')}, end to end",
+        f"Slowest {plural(len(frame), *counted_as(run.result['config']))}, end to end",
         [title for title, _, _ in columns],
         [[shown(row[name]) for _, name, shown in columns] for row in frame.to_dict("records")],
     )
@@ -134,7 +134,7 @@ def not_served(run: Run) -> Table | None:
     more = len(frame) - len(rows)
     return table(
         "not-served",
-        f"{plural(len(frame), 'request')} not served",
+        f"{plural(len(frame), *counted_as(run.result['config']))} not served",
         ("Request", "Status", "Why"),
         rows,
         words=("Status", "Why"),
@@ -143,12 +143,13 @@ def not_served(run: Run) -> Table | None:
 
 
 def counters(run: Run) -> Table:
+    many = counted_as(run.result["config"])[1]
     return table(
         "counters",
         "Counters",
         ("Counter", "Count"),
         [
-            (label_of(name), count(value))
+            (label_of(name.replace("requests", many)), count(value))
             for name, value in run.result["counters"].items()
             if value is not None
         ],

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..machine.throttling import Throttled, check_throttling
 from ..result import Check, ClientLoad, Validity, Window
 from ..run.lateness import check_rate
-from ..run.record import ONLY_IN_SUM, RequestRecord, RequestStatus
+from ..run.record import ONLY_IN_SUM, RequestRecord, RequestStatus, counted_as
 from ..run.replies import check_held_back
 from ..run.validity import (
     LITTLE_ERROR,
@@ -125,7 +125,7 @@ def check_gaps(requests: Sequence[RequestRecord]) -> Check:
     served = served_of(requests)
     unknown = sum(one.counted in ONLY_IN_SUM for one in served)
     split = sum(one.counted == "split" for one in served)
-    detail = f"the tokens of each chunk are known of all {len(served)} served requests"
+    detail = f"the tokens of each chunk are known of all {len(served)} served {counted_as(served)}"
     if unknown:
         joined = f"{unknown - split} in chunks of several tokens" if unknown > split else ""
         parted = f"{split} in more chunks than tokens" if split else ""

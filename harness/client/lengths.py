@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..result import Check
-from ..run.record import RequestRecord
+from ..run.record import RequestRecord, counted_as
 from ..run.validity import counted_check, served_of
 
 # What servers call an end that is the model's own. `length` before the length that was asked for is
@@ -56,11 +56,13 @@ def _told_exact(
     output_tokens: Mapping[str, int],
 ) -> str:
     if not wrong:
-        return f"the server says of all {len(served)} served requests what was asked for"
+        return (
+            f"the server says of all {len(served)} served {counted_as(served)} what was asked for"
+        )
     first = wrong[0]
     return (
-        f"{len(wrong)} of {len(served)} served requests produced another number of tokens than "
-        f"asked: {first.request_id} {first.output_tokens}, not "
+        f"{len(wrong)} of {len(served)} served {counted_as(served)} produced another number of "
+        f"tokens than asked: {first.request_id} {first.output_tokens}, not "
         f"{output_tokens[first.request_id]}; is the end of text ignored (--server, --extra)? "
         "--output-lengths at-most lets a model end its replies"
     )

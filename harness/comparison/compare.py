@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ...engines.errors import ConfigError
 from ...reports.comparison_headline import headline
-from ...reports.facts import NOT_SAID
+from ...reports.facts import NOT_SAID, unit_counted
 from ...reports.format import plural
 from ...reports.model import (
     Comparison,
@@ -92,7 +93,8 @@ def compare(
         ]
         for quantity in shared
     }
-    whole = [row_of(quantity, findings) for quantity, findings in found.items()]
+    configs = [result.config for result in results]
+    whole = [row_of(quantity, findings, configs) for quantity, findings in found.items()]
     rows = [_carried(row, quantity, results) for row, quantity in zip(whole, found, strict=True)]
     found_out = headline(names, rows, repeated)
     return Comparison(
@@ -211,14 +213,18 @@ def rates_over(results: Sequence[Result]) -> RatesOver:
 
 
 def row_of(
-    quantity: Quantity, findings: Sequence[Finding], *, alone: bool = False
+    quantity: Quantity,
+    findings: Sequence[Finding],
+    configs: Sequence[Mapping[str, Any]],
+    *,
+    alone: bool = False,
 ) -> MetricComparison:
-    """findings: of this quantity, of each run but the first against the first. alone: each interval
-    holds by itself only."""
+    """findings: of this quantity, of each run but the first against the first. configs: of all
+    runs. alone: each interval holds by itself only."""
     return MetricComparison(
         id=quantity.id,
         stat=quantity.stat,
-        unit=quantity.unit,
+        unit=unit_counted(quantity.unit, *configs),
         better=quantity.better,
         values=(findings[0].baseline, *(finding.current for finding in findings)),
         ratios=(None, *(_ratio(finding, alone) for finding in findings)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ...reports.facts import counted_as
 from ...reports.format import plural
 from ...reports.tails import samples_for_interval
 from ..metrics import InterChunkLatency, InterTokenLatency, TimePerOutputToken
@@ -47,7 +48,9 @@ def too_little(sides: Sequence[Sequence[Result]], quantity: Quantity, *, needed:
     fewest = min(sum(_requests_with(quantity, one) for one in side) for side in sides)
     if fewest < needed:
         served = min(sum(one.counters.requests_ok for one in side) for side in sides)
-        who = "served requests" if fewest == served else f"of {served} served requests have it and"
+        replies = all(counted_as(one.config)[0] == "reply" for side in sides for one in side)
+        many = "served replies" if replies else "served requests"
+        who = many if fewest == served else f"of {served} {many} have it and"
         return f"{fewest} {who} are too few to compare {quantity.label}, which needs {needed}"
     return ""
 

@@ -57,7 +57,7 @@ def _ratios(pair: _Two, baseline: str, confidence: float) -> dict[str, Ratio]:
     for quantity in _of_both(pair):
         alone = not _is_asked(quantity, pair, baseline)
         finding = examine(*pair, quantity, confidence=CONFIDENCE if alone else confidence)
-        ratio = row_of(quantity, [finding], alone=alone).ratios[1]
+        ratio = row_of(quantity, [finding], (), alone=alone).ratios[1]
         if ratio is not None:
             found[quantity.name] = ratio
     return found

@@ -67,7 +67,8 @@ def compare_repeats(sides: Sequence[Repeats], *, allow_invalid: bool = False) ->
     uncertain = sum(_has_width(examine_repeats(one, each)) for each in judged for one in matched)
     confidence = 1 - ERROR_RATE / max(uncertain, 1)
     rows = [
-        _row(quantity, matched, confidence if quantity in judged else None) for quantity in shared
+        _row(quantity, matched, results, confidence if quantity in judged else None)
+        for quantity in shared
     ]
     found_out = headline(names, rows, repeated_runs(names, ids))
     return Comparison(
@@ -99,12 +100,17 @@ def compare_repeats(sides: Sequence[Repeats], *, allow_invalid: bool = False) ->
 
 
 def _row(
-    quantity: Quantity, matched: Sequence[Sides], confidence: float | None
+    quantity: Quantity,
+    matched: Sequence[Sides],
+    results: Sequence[Result],
+    confidence: float | None,
 ) -> MetricComparison:
-    """confidence: of what is judged; None of a row that is there to look at."""
+    """results: one of each side. confidence: of what is judged; None of a row that is there to
+    look at."""
     at = CONFIDENCE if confidence is None else confidence
     findings = [examine_repeats(one, quantity, confidence=at) for one in matched]
-    return row_of(quantity, findings, alone=confidence is None)
+    configs = [result.config for result in results]
+    return row_of(quantity, findings, configs, alone=confidence is None)
 
 
 def _has_width(finding: Finding) -> bool:

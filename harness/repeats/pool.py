@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from ...reports.facts import unit_counted
 from ...reports.repeats_model import PooledQuantity, RepeatRun, RepeatsTable
 from ..comparison.admissible import objections
 from ..comparison.alike import whole_where_mixed
@@ -59,7 +60,8 @@ def pool(repeats: Repeats) -> RepeatsTable:
 def pooled_quantity(quantity: Quantity, results: Sequence[Result]) -> PooledQuantity | None:
     """None where no run has it, or has the samples that its percentile takes."""
     values = [value for one in results if (value := quantity.shown(one)) is not None]
-    told = (quantity.id, quantity.stat, quantity.unit, quantity.better, len(values))
+    unit = unit_counted(quantity.unit, *(one.config for one in results))
+    told = (quantity.id, quantity.stat, unit, quantity.better, len(values))
     if not values:
         return None
     if len(values) < FEWEST_RUNS:

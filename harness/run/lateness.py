@@ -115,7 +115,7 @@ def check_rate(
         held = sum(wait_s > PAUSE_S for wait_s in waits_s)
         detail += (
             f"; the sender kept {gaps / own_s:.3g}, but steps that were running held "
-            f"{held} requests back, by up to {max(waits_s):.3g} s"
+            f"{held} {counted_as(requests)} back, by up to {max(waits_s):.3g} s"
         )
         if met < HELD_SHARE:
             return Check(

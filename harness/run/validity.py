@@ -130,18 +130,18 @@ def check_token_counts(
     requests: Sequence[RequestRecord], output_tokens: Mapping[str, int]
 ) -> Check:
     """Replies of another length are another workload."""
-    served = served_of(requests)
+    served, counted = served_of(requests), counted_as(requests)
     wrong = [
         request
         for request in served
         if request.output_tokens != output_tokens[request.request_id]
         or request.output_tokens != len(request.output_token_ids)
     ]
-    detail = f"all {len(served)} served requests produced exactly the tokens asked for"
+    detail = f"all {len(served)} served {counted} produced exactly the tokens asked for"
     if wrong:
         first = wrong[0]
         detail = (
-            f"{len(wrong)} of {len(served)} served requests produced another number of tokens "
+            f"{len(wrong)} of {len(served)} served {counted} produced another number of tokens "
             f"than asked: {first.request_id} {first.output_tokens}, not "
             f"{output_tokens[first.request_id]}"
         )
@@ -170,13 +170,13 @@ def check_trace(requests: Sequence[RequestRecord], steps: Sequence[StepTrace]) -
             computed[chunks.request_ids[index]] -= tokens
         for index, tokens in chunks.cached.items():
             computed[chunks.request_ids[index]] += tokens
-    served = served_of(requests)
+    served, counted = served_of(requests), counted_as(requests)
     wrong = [request for request in served if computed[request.request_id] != _to_compute(request)]
-    detail = f"steps computed prompt + output - 1 tokens of all {len(served)} served requests"
+    detail = f"steps computed prompt + output - 1 tokens of all {len(served)} served {counted}"
     if wrong:
         first = wrong[0]
         detail = (
-            f"steps and replies disagree for {len(wrong)} of {len(served)} served requests: "
+            f"steps and replies disagree for {len(wrong)} of {len(served)} served {counted}: "
             f"{first.request_id} computed {computed[first.request_id]} tokens, not "
             f"{_to_compute(first)}"
         )
@@ -274,7 +274,8 @@ def check_tail(requests: Sequence[RequestRecord]) -> Check:
         return Check(
             id="tail", ok=True, fatal=False, value=0.0, detail="no request was served: no tail"
         )
-    are = f"{plural(served, 'served request')} {'is' if served == 1 else 'are'}"
+    who = plural(served, "served request", f"served {counted_as(requests)}")
+    are = f"{who} {'is' if served == 1 else 'are'}"
     detail = f"{are} {'enough to show' if enough else 'too few for'} a p99, which needs {needed}"
     if enough and served < samples_for_interval(99):
         detail += f"; to compare it needs {samples_for_interval(99)}"

@@ -50,6 +50,15 @@ def test_several_replies_of_a_prompt_are_counted_as_replies(run: Run) -> None:
     assert "of the replies met the SLO" in " ".join(report.statements)
     labels = {figure.label: figure for figure in report.figures}
     assert "Replies served" in labels
+    assert "(too few for a p99: 32 replies)" in report.verdict
+    assert tables(report)["slowest"].title == "Slowest 20 replies, end to end"
+    assert {"Replies ok", "Replies failed"} <= set(rows(tables(report)["counters"]))
+    drawn = {chart.id: chart for chart in report.charts}
+    assert drawn["ecdf-ttft"].reading.startswith("Half of the replies had their first token")
+    assert drawn["ecdf-ttft"].note == "32 replies."
+    bars = drawn["ttft-parts"].panels[0].y
+    assert bars.label.startswith("Replies")
+    assert "All, 32 replies" in bars.categories
     assert "replies/s" in labels["SLO attainment"].detail
     assert {"replies/s"} == {
         row[0]

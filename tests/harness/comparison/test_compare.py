@@ -199,6 +199,23 @@ def test_why_a_row_can_decide_nothing_is_said_once() -> None:
     )
 
 
+def test_a_rate_is_of_what_both_runs_count() -> None:
+    """Known wrong here: "requests/s" of the replies a second that the run's own page has."""
+    runs = [known_run("a"), known_run("b", seed=2)]
+    units = {}
+    for sampled in (0, 1, 2):
+        config = {**runs[0].result.config, "samples": 3}
+        of = [
+            replace(run, result=run.result.model_copy(update={"config": config}))
+            if at < sampled
+            else run
+            for at, run in enumerate(runs)
+        ]
+        rows = {row.name: row for row in compare(of).rows}
+        units[sampled] = rows["request_throughput.window"].unit
+    assert units == {0: "requests/s", 1: "requests or replies/s", 2: "replies/s"}
+
+
 def test_rates_are_said_to_be_over_the_window_only_where_there_is_one() -> None:
     """Fifteen requests one after the other have ended before there could be a window."""
     steady, short = known_run("a"), known_run("b", count=8)

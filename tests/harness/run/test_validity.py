@@ -271,6 +271,15 @@ def test_to_show_a_p99_and_to_compare_it_take_different_numbers(served: int, det
     assert check.detail == f"{served} served requests are {detail}"
 
 
+def test_several_replies_of_a_prompt_are_counted_as_replies() -> None:
+    requests, steps = serve_in_turn(6)
+    sampled = [replace(one, sample=at % 2) for at, one in enumerate(requests)]
+    validity = _assess(sampled, steps)
+    assert _check(validity, "tail").detail.startswith("6 served replies are too few")
+    assert _check(validity, "token_counts").detail.startswith("all 6 served replies produced")
+    assert "served replies" in _check(validity, "trace").detail
+
+
 def test_where_nobody_was_served_or_one_was_the_tail_says_so() -> None:
     none = _check(_assess([], []), "tail")
 
