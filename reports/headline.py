@@ -20,6 +20,7 @@ from .facts import (
 )
 from .format import count, duration, is_present, number, percent, plural, quantity, seconds, size
 from .glossary import label_of
+from .metric_tables import statistics_scale
 from .model import Badge, KeyFigure, Note, Run
 
 VALID = Badge("Valid", "✓", "good")
@@ -47,6 +48,11 @@ def badge(run: Run) -> Badge:
     if has_random_weights(run):
         return RANDOM_WEIGHTS.get(found, found)
     return found if simulated_on(run) is None else SIMULATED[found]
+
+
+def simulated_badge(*, cautions: bool) -> Badge:
+    """Of what holds several simulated runs, as a run of them has it."""
+    return SIMULATED[CAUTION if cautions else VALID]
 
 
 def _validity(run: Run) -> Badge:
@@ -268,8 +274,8 @@ def _room(run: Run) -> tuple[KeyFigure, ...]:
 
 
 def _latency(run: Run, metric: str) -> KeyFigure:
-    tail = tail_of(run, metric)
-    detail = f"{tail.name} {seconds(tail.value_s)}"
+    tail, scale = tail_of(run, metric), statistics_scale(run, metric)
+    detail = f"{tail.name} {scale.quantity(tail.value_s)}"
     if (error_s := client_error_s(run, metric)) is not None:
-        detail += f"; client ± {seconds(error_s)}"
-    return KeyFigure.of(f"{label_of(metric)} p50", seconds(stat(run, metric, "p50")), detail)
+        detail += f"; client ± {scale.quantity(error_s)}"
+    return KeyFigure.of(f"{label_of(metric)} p50", scale.quantity(stat(run, metric, "p50")), detail)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from .facts import client_error_s, knows_steps, steady_span, tail_of, unit_counted
-from .format import ABSENT, count, listed, number, scale_of
+from .format import ABSENT, Scale, count, listed, number, scale_of
 from .glossary import METRICS, label_of
 from .model import Run, Table
 from .tables import table
@@ -33,9 +33,9 @@ def distributions(run: Run) -> Table:
     lacking: set[str] = set()
     rows: list[list[str]] = []
     for metric in _in_order(found):
-        unit, stats = found[metric]["unit"], found[metric]["stats"]
+        stats = found[metric]["stats"]
         values = [stats.get(name) for name in STATISTICS]
-        scale = scale_of(unit, values)
+        scale = statistics_scale(run, metric)
         beyond = not_carried(tail_of(run, metric).samples)
         lacking |= beyond
         numbers = [
@@ -61,6 +61,12 @@ def distributions(run: Run) -> Table:
         note="Latencies are of the requests that were served, over the whole run."
         f"{_OF_STEPS if knows_steps(run) else ''}{_too_few(lacking)}",
     )
+
+
+def statistics_scale(run: Run, metric: str) -> Scale:
+    """The unit of all statistics of a metric, wherever they are shown."""
+    found = run.result["metrics"][metric]
+    return scale_of(found["unit"], [found["stats"].get(name) for name in STATISTICS])
 
 
 def rates(run: Run) -> Table:
