@@ -18,6 +18,7 @@ from .ablation_tables import (
 )
 from .effect_text import effect_text
 from .format import as_sentence, plural
+from .headline import simulated_badge
 from .model import (
     Axis,
     Badge,
@@ -37,8 +38,6 @@ WHOLE = Badge("Whole factorial", "✓", "good")
 PARTLY = Badge("Whole factorial, with cautions", "!", "caution")
 INCOMPLETE = Badge("Cells left out", "!", "caution")
 UNDECIDED = Badge("Nothing decided", "?", "caution")
-# No simulated factorial is simply whole: nothing was measured.
-SIMULATED = Badge("Simulated", "≈", "caution")
 # An interval wholly this close to none is no effect that anyone would choose by, as in `compare`.
 _NONE = 0.02
 FIRST_SENTENCES = 5
@@ -73,7 +72,8 @@ def _badge(ablation: Ablation) -> Badge:
     undecided = sum(bool(one.too_little) for one in judged)
     if 2 * undecided > len(judged):
         return PARTLY
-    return SIMULATED if ablation.simulated else WHOLE
+    # No simulated factorial is simply whole: nothing was measured.
+    return simulated_badge(cautions=bool(ablation.notes)) if ablation.simulated else WHOLE
 
 
 def _judged(ablation: Ablation) -> list[AblationResponse]:

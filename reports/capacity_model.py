@@ -16,14 +16,15 @@ class RateTried:
 @dataclass(frozen=True)
 class Capacity:
     """What was found of one engine. answer: in a sentence. how_far: up to which rate what is asked
-    holds, in a few words. capacity_per_s: 0 where no rate holds, inf where any does; of `arriving`:
-    requests or sessions. interval: in words. trials: ascending. binds: what is missed above it.
-    notes: what the answer cannot carry. page: of its run at capacity, a relative path; empty
-    without one."""
+    holds, in a few words. more: what the answer says beyond that. capacity_per_s: 0 where no rate
+    holds, inf where any does; of `arriving`: requests or sessions. interval: in words. trials:
+    ascending. binds: what is missed above it. notes: what the answer cannot carry. page: of its run
+    at capacity, a relative path; empty without one."""
 
     label: str
     answer: str
     how_far: str
+    more: str
     capacity_per_s: float
     interval: str
     arriving: str

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from .capacity_model import Capacities, Capacity
-from .format import listed, number, quantity
+from .format import as_sentence, listed, number, quantity
+from .headline import simulated_badge
 from .model import (
     Axis,
-    Badge,
     Cell,
     Chart,
     Guide,
@@ -25,25 +26,24 @@ from .model import (
 from .palette import run_role
 from .tables import table
 
-SIMULATED = Badge("Simulated", "≈", "caution")
-
 
 def capacity_report(told: Capacities) -> Report:
     """Everything a report says about the largest rate that holds an SLO."""
+    notes = tuple(_notes(told))
     return Report(
         title=f"Capacity of {', '.join(one.label for one in told.engines)}",
         subtitle="; ".join(told.settings),
-        badge=SIMULATED,
+        badge=simulated_badge(cautions=any(note.tone == "caution" for note in notes)),
         verdict=_verdict(told),
         statements=(
-            *(f"{one.label} {one.answer}." for one in told.engines),
+            *_answers(told.engines),
             *(f"{text}." for text in told.orders),
             told.same,
         ),
         figures=tuple(_figure(one) for one in told.engines),
-        notes=tuple(_notes(told)),
+        notes=notes,
         sections=(
-            Section("rates", "Every rate", present(_chart(told), _rates(told))),
+            Section("rates", "Rates", present(_chart(told), _rates(told))),
             Section("engines", "At capacity", (_engines(told),)),
         ),
         footer=told.command,
@@ -62,6 +62,15 @@ def _verdict(told: Capacities) -> str:
         for place, (how_far, labels) in enumerate(alike.items())
     )
     return f"{'; '.join(parts)}."
+
+
+def _answers(engines: Sequence[Capacity]) -> Iterator[str]:
+    """Of one engine what the verdict has not said yet."""
+    if len(engines) == 1:
+        yield as_sentence(engines[0].more)
+        return
+    for one in engines:
+        yield f"{one.label} {one.answer}."
 
 
 def _figure(one: Capacity) -> KeyFigure:
@@ -115,15 +124,23 @@ def _chart(told: Capacities) -> Chart:
 def _rates(told: Capacities) -> Table:
     rows: list[tuple[str | Cell, ...]] = []
     for one in told.engines:
-        for at in one.trials:
+        rates = _rate_texts([at.rate_per_s for at in one.trials])
+        for at, rate in zip(one.trials, rates, strict=True):
             holds = at.attained >= told.target
-            unit = f"{one.arriving}/s"
-            rate = "all at once"
-            if math.isfinite(at.rate_per_s):
-                rate = quantity(at.rate_per_s, unit)
             mark = Cell("holds" if holds else "does not hold", "good" if holds else "bad")
             rows.append((one.label, rate, quantity(at.attained, "share"), mark))
-    return table("rates", "Every rate", ("Engine", "Rate", "Kept the SLO", ""), rows, words=("",))
+    heads = ("Engine", f"Rate ({told.engines[0].arriving}/s)", "Kept the SLO", "Outcome")
+    return table("rates", "Every rate", heads, rows, words=("Outcome",))
+
+
+def _rate_texts(rates: Sequence[float]) -> Iterator[str]:
+    """With a digit more where two would be written alike."""
+    texts = Counter(map(number, rates))
+    for rate in rates:
+        if math.isinf(rate):
+            yield "all at once"
+        else:
+            yield number(rate) if texts[number(rate)] == 1 else f"{rate:.4g}"
 
 
 def _engines(told: Capacities) -> Table:

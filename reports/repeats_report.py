@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from .format import Scale, as_sentence, count, percent, plural, scale_of
 from .glossary import in_sentence
+from .headline import simulated_badge
 from .model import (
     Axis,
     Badge,
@@ -30,7 +31,6 @@ WHOLE = Badge("Every repeat counts", "✓", "good")
 CAUTION = Badge("Every repeat counts, with cautions", "!", "caution")
 INCOMPLETE = Badge("Repeats left out", "!", "caution")
 NONE = Badge("No repeat counts", "✕", "bad")
-SIMULATED = Badge("Simulated", "≈", "caution")
 # Of each the first that runs have: few requests carry no p99.
 ANSWER = (
     ("output_throughput.window", "output_throughput.run"),
@@ -83,7 +83,7 @@ def _badge(repeats: RepeatsTable) -> Badge:
     if len(repeats.counted) < len(repeats.runs):
         return INCOMPLETE
     if repeats.premise:
-        return SIMULATED
+        return simulated_badge(cautions=bool(repeats.notes))
     return CAUTION if repeats.notes else WHOLE
 
 

@@ -68,15 +68,30 @@ def sentence(one: EngineCapacity, goal: CapacityGoal) -> str:
     """The answer in words."""
     what, search = asked(goal), one.search
     if search.outcome == "always":
-        return f"holds {what} at any rate, even with {_AT_ONCE[one.arriving]}"
-    assert search.fails is not None
-    at = f"at {rate(search.fails, one.arriving)} {quantity(search.fails.attained, 'share')} keep it"
+        return f"holds {what} at any rate, {more(one, goal)}"
     if search.holds is None:
-        return f"holds {what} at no rate: {at} ({_missed(one, goal)})"
+        return f"holds {what} at no rate: {more(one, goal)}"
     return (
         f"holds {what} up to {rate(search.holds, one.arriving)} (95 %: {interval_text(one)})"
-        f"{_unshown(one)}{_if_too_short(one)}; {at} ({_missed(one, goal)})"
+        f"{_unshown(one)}{_if_too_short(one)}; {_fails(one, goal)}"
     )
+
+
+def more(one: EngineCapacity, goal: CapacityGoal) -> str:
+    """What `sentence` says beyond `asked` and `how_far`."""
+    if one.search.outcome == "always":
+        return f"even with {_AT_ONCE[one.arriving]}"
+    if one.search.holds is None:
+        return _fails(one, goal)
+    return f"95 %: {interval_text(one)}{_if_too_short(one)}; {_fails(one, goal)}"
+
+
+def _fails(one: EngineCapacity, goal: CapacityGoal) -> str:
+    """The lowest rate that does not hold, and what is missed there."""
+    fails = one.search.fails
+    assert fails is not None
+    kept = quantity(fails.attained, "share")
+    return f"at {rate(fails, one.arriving)} {kept} keep it ({_missed(one, goal)})"
 
 
 def asked(goal: CapacityGoal) -> str:

@@ -73,7 +73,9 @@ def test_of_differences_the_largest_moved_most() -> None:
 def test_simulated_step_times_are_said_first() -> None:
     report = ablation_report(replace(ablation(whole=True), simulated=True))
     assert report.premise == "Simulated, not measured: step times are a cost model's."
-    assert (report.badge.word, report.badge.tone) == ("Simulated", "caution")
+    assert (report.badge.word, report.badge.tone) == ("Simulated, with cautions", "caution")
+    quiet = replace(ablation(whole=True), simulated=True, notes=())
+    assert ablation_report(quiet).badge.word == "Simulated"
     wrong = replace(ablation(), simulated=True, simulation_error="7 to 23 % too short")
     assert ablation_report(wrong).premise.endswith("How wrong they may be: 7 to 23 % too short.")
     measured = ablation_report(ablation(whole=True))

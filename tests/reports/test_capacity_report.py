@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from llmbench.reports.capacity_model import Capacities, Capacity, RateTried
 from llmbench.reports.capacity_report import capacity_report
 from llmbench.reports.html.page import render
 from llmbench.reports.markdown import render_markdown
-from llmbench.reports.model import Table
+from llmbench.reports.model import Report, Table
 
 
 def engine(label: str, capacity_per_s: float, page: str = "report.html") -> Capacity:
@@ -17,6 +18,7 @@ def engine(label: str, capacity_per_s: float, page: str = "report.html") -> Capa
         label,
         f"holds at {label}",
         f"up to {capacity_per_s:g}/s",
+        "95 %: 1 to 2",
         capacity_per_s,
         "1 to 2",
         "requests",
@@ -41,6 +43,11 @@ def told(*engines: Capacity) -> Capacities:
     )
 
 
+def rates_of(report: Report) -> Table:
+    (rates,) = (part for part in report.parts if isinstance(part, Table) and part.id == "rates")
+    return rates
+
+
 def test_the_verdict_is_short_and_says_once_what_holds() -> None:
     """Known wrong here: the whole answer of each engine, twelve lines of heading for two."""
     report = capacity_report(told(engine("a", 1.0), engine("b", 2.0), engine("c", 1.0)))
@@ -51,15 +58,36 @@ def test_the_verdict_is_short_and_says_once_what_holds() -> None:
 def test_each_rate_is_marked() -> None:
     report = capacity_report(told(engine("a", 1.0), engine("b", math.inf)))
     assert [figure.value for figure in report.figures] == ["1", "any"]
-    (rates,) = (part for part in report.parts if isinstance(part, Table) and part.id == "rates")
+    rates = rates_of(report)
+    assert [column.title for column in rates.columns] == [
+        *("Engine", "Rate (requests/s)", "Kept the SLO", "Outcome")
+    ]
     assert [[cell.text for cell in row] for row in rates.rows[:3]] == [
-        ["a", "1 requests/s", "100 %", "holds"],
-        ["a", "2 requests/s", "50 %", "does not hold"],
+        ["a", "1", "100 %", "holds"],
+        ["a", "2", "50 %", "does not hold"],
         ["a", "all at once", "25 %", "does not hold"],
     ]
     (chart,) = report.charts
     assert [series.x for series in chart.series] == [(1.0, 2.0)] * 2
     assert chart.series[0].y == (100.0, 50.0)
+
+
+def test_rates_that_would_be_written_alike_have_a_digit_more() -> None:
+    trials = (RateTried(20.0, 1.0), RateTried(22.09, 0.9), RateTried(22.14, 0.8))
+    rates = rates_of(capacity_report(told(replace(engine("a", 20.0), trials=trials))))
+    assert [row[1].text for row in rates.rows] == ["20", "22.09", "22.14"]
+
+
+def test_of_one_engine_the_answer_is_not_said_twice() -> None:
+    report = capacity_report(told(engine("a", 1.0)))
+    assert report.verdict == "a holds it all up to 1/s."
+    assert report.statements[0] == "95 %: 1 to 2."
+
+
+def test_a_caution_is_seen_in_the_badge() -> None:
+    assert capacity_report(told(engine("a", 1.0))).badge.word == "Simulated"
+    few = replace(engine("a", 1.0), notes=("too few",))
+    assert capacity_report(told(few)).badge.word == "Simulated, with cautions"
 
 
 def test_both_renderers_take_it_and_lead_to_the_runs() -> None:

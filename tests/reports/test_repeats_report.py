@@ -109,6 +109,13 @@ def test_the_chart_holds_runs_and_interval_as_shares_of_the_mean() -> None:
     ]
 
 
+def test_a_caution_of_simulated_runs_is_seen_in_the_badge() -> None:
+    simulated = replace(TABLE, premise="Simulated.", notes=())
+    assert repeats_report(simulated).badge.word == "Simulated"
+    few = replace(simulated, notes=("too few",))
+    assert repeats_report(few).badge.word == "Simulated, with cautions"
+
+
 @pytest.mark.parametrize(
     ("change", "said", "unsaid"),
     [
