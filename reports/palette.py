@@ -70,7 +70,7 @@ ROLES: dict[str, Hue] = {
     "verdict_good": Hue("#00855f", "#2fb58c"),
     "verdict_bad": Hue("#b3261e", "#ff938a"),
     "verdict_open": Hue("#59616c", "#a3acb8"),
-    "a_first": Hue("#0868ac", "#5aa9e6"),
+    "a_first": Hue("#6b3fa0", "#b796ea"),
     "b_first": Hue("#b98200", "#e3b341"),
     "left_out": Hue("#7d8590", "#8e97a3"),
     # Methods that are a choice, and those that another beats in everything.
