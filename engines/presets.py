@@ -67,7 +67,7 @@ PRESETS = (
         admission="reserve",
         kv="contiguous",
         stands_for="TensorRT-LLM's in-flight batching over a contiguous KV cache, which it has for "
-        "static batches only: `trtllm` less paging",
+        "static batches only: “trtllm” less paging",
     ),
     Preset(
         "trtllm",
@@ -76,7 +76,7 @@ PRESETS = (
         kv="paged",
         block_size=32,
         stands_for="TensorRT-LLM's executor: in-flight batching, GUARANTEED_NO_EVICT, paged KV, "
-        "chunked context; without its block reuse (`--enable-prefix-caching`)",
+        "chunked context; without its block reuse (--enable-prefix-caching)",
     ),
     Preset(
         "trtllm-max-util",
