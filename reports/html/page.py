@@ -23,8 +23,8 @@ _MOST_NOTES, _MOST_SHOWN = 3, 2
 # Of a table beside a chart: columns, and characters of their titles.
 _MOST_COLUMNS, _MOST_OF_TITLES = 7, 50
 _BEFORE_UNIT = r"(?<=\d) (?=(?:µs|ms|s|min|h|%|B|[KMGT]iB)(?!\w))"
-# "(0.58 to 2.38)", "(<0.01 to >100)"
-_IN_INTERVAL = r"(?<=\d) (?=to [<>]?\d)|(?<=\d to) (?=[<>]?\d)"
+# "(0.58 to 2.38)", "(<0.01 to >100)", "[−7.5, −4]"
+_IN_INTERVAL = r"(?<=\d) (?=to [<>]?\d)|(?<=\d to) (?=[<>]?\d)|(?<=,) (?=[<>+−]*\d[^][, ]*\])"
 _UNBROKEN = re.compile(f"{_BEFORE_UNIT}|{_IN_INTERVAL}")
 
 

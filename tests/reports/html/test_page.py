@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 from llmbench.reports.comparison_report import comparison_report
 from llmbench.reports.format import number
 from llmbench.reports.html.page import parted, render, whole
-from llmbench.reports.model import Note, Run
+from llmbench.reports.model import Note, Run, Section
 from llmbench.reports.run_report import run_report
+from llmbench.reports.tables import table
 
 from ..comparisons import compared_runs, comparison_of
 from ..conftest import make_run, partial
@@ -162,6 +164,15 @@ def test_comparisons_of_two_and_more(count: int) -> None:
         assert f"KV cache over time: {run.name}" in page.text
 
 
+def test_a_table_that_is_all_of_its_section_is_not_named_twice(run: Run) -> None:
+    """Known wrong here: "Interactions" and, a line below, "Interactions"."""
+    report = run_report(run)
+    rows = table("one", "Rows", ("A", "B"), [("1", "2")])
+    alone, beside = Section("s", "Rows", (rows,)), Section("t", "Rows", (rows, rows))
+    assert "<h3>Rows</h3>" not in render(replace(report, sections=(alone,)))
+    assert "<h3>Rows</h3>" in render(replace(report, sections=(beside,)))
+
+
 def test_a_long_run_still_fits(long_run: Run) -> None:
     assert len(render(run_report(long_run)).encode()) < 8 * 2**20
 
@@ -175,6 +186,8 @@ def test_a_long_run_still_fits(long_run: Run) -> None:
         ("512 MiB", "512\u00a0MiB"),
         ("1.18× (0.58 to 2.38)", "1.18× (0.58\u00a0to\u00a02.38)"),
         ("1.18× (<0.01 to >100)", "1.18× (<0.01\u00a0to\u00a0>100)"),
+        ("\u221238 % [\u221245, \u221230] of", "\u221238\u00a0% [\u221245,\u00a0\u221230] of"),
+        ("[27.7, >100]", "[27.7,\u00a0>100]"),
         ("from 3 to be", "from 3 to be"),
     ],
 )
