@@ -105,7 +105,7 @@ def _pairs(ab: Ab, metric: AbMetric) -> Chart:
                 (Zone(_ALLOWED, y=_allowed(metric)),),
             ),
             Panel(
-                Axis("Each trial over A\u2019s median", "×", log=True),
+                Axis("Each trial over A's median", "×", log=True),
                 tuple(_levels(ab, metric)),
                 dropped,
             ),
@@ -117,8 +117,8 @@ def _pairs(ab: Ab, metric: AbMetric) -> Chart:
 def _ratios(ab: Ab, metric: AbMetric) -> Iterator[Series]:
     """The pairs by whose turn was first: were it the turn that matters, they would lie apart."""
     kinds = (
-        ("A\u2019s turn first", "a_first", [one for one in ab.counted if one.first == "a"]),
-        ("B\u2019s turn first", "b_first", [one for one in ab.counted if one.first == "b"]),
+        ("A's turn first", "a_first", [one for one in ab.counted if one.first == "a"]),
+        ("B's turn first", "b_first", [one for one in ab.counted if one.first == "b"]),
         ("Counts for nothing", "left_out", [one for one in ab.pairs if not one.counts]),
     )
     for name, role, pairs in kinds:

@@ -56,7 +56,7 @@ def verdict_table(ab: Ab) -> Table | None:
         rows,
         words=("Verdict",),
         note="B / A and its interval are of turns that followed each other; A and B are each "
-        "side\u2019s median trial, for scale. Finds: the slowdown that so many pairs call "
+        "side's median trial, for scale. Finds: the slowdown that so many pairs call "
         f"regressed nine times in ten. {needed}: how many, at most, call such a slowdown so.",
     )
 

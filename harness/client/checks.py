@@ -220,7 +220,7 @@ def check_in_flight(requests: Sequence[RequestRecord], in_flight_s: float | None
         fatal=True,
         value=error,
         limit=LITTLE_ERROR,
-        detail=f"{in_flight:.2f} in flight on average by the client's count; throughput x mean "
+        detail=f"{in_flight:.2f} in flight on average by the client's count; throughput × mean "
         f"stay gives {expected:.2f}",
     )
 

@@ -42,7 +42,7 @@ def check_send_lag(requests: Sequence[RequestRecord], plan: Asked) -> Check:
         fatal=True,
         value=lag_s,
         limit=limit_s,
-        detail=f"p99 of send - due is {1e3 * lag_s:.1f} ms, {held_against(lag_s, limit_s)}",
+        detail=f"p99 of send \u2212 due is {1e3 * lag_s:.1f} ms, {held_against(lag_s, limit_s)}",
     )
 
 

@@ -65,7 +65,7 @@ def check_sender_lag(
         return _no_schedule("sender_lag", "nothing to lag behind")
     lags_s = np.array([one.t_send_s - one.t_due_s for one in requests])
     own_s = percentile(lags_s - np.array(waits_s), 99)
-    detail = f"p99 of send - due is {percentile(lags_s, 99) * 1e3:.1f} ms"
+    detail = f"p99 of send \u2212 due is {percentile(lags_s, 99) * 1e3:.1f} ms"
     if max(waits_s, default=0.0) > 0:
         detail += f", {own_s * 1e3:.1f} ms without the steps that ran when requests fell due"
     return Check(

@@ -172,7 +172,7 @@ def check_trace(requests: Sequence[RequestRecord], steps: Sequence[StepTrace]) -
             computed[chunks.request_ids[index]] += tokens
     served, counted = served_of(requests), counted_as(requests)
     wrong = [request for request in served if computed[request.request_id] != _to_compute(request)]
-    detail = f"steps computed prompt + output - 1 tokens of all {len(served)} served {counted}"
+    detail = f"steps computed prompt + output \u2212 1 tokens of all {len(served)} served {counted}"
     if wrong:
         first = wrong[0]
         detail = (
@@ -219,7 +219,7 @@ def check_littles_law(requests: Sequence[RequestRecord], steps: Sequence[StepTra
         value=error,
         limit=LITTLE_ERROR,
         detail=f"{in_flight_s / duration_s:.2f} in flight on average by the engine's count; "
-        f"throughput x mean stay gives {stayed_s / duration_s:.2f}",
+        f"throughput × mean stay gives {stayed_s / duration_s:.2f}",
     )
 
 

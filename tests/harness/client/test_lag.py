@@ -84,7 +84,7 @@ def test_a_lag_over_its_limit_is_not_told_as_at_most_that() -> None:
     """Known wrong here: "late by 20.0 ms at p99, at most 10.0 ms"."""
     late = [reply(0.1, 0.02, 10, late_s=0.02)]
     send = check_send_lag(late, Asked({}, open_loop=True))
-    assert send.detail == "p99 of send - due is 20.0 ms, over the limit of 10.0 ms"
+    assert send.detail == "p99 of send \u2212 due is 20.0 ms, over the limit of 10.0 ms"
     gaps = paces(late, 0.0005)["late_gaps"]
     assert "was late by 0.5 ms at p99, within the limit of 1.0 ms: the median gap" in gaps.detail
     gaps = paces(late, 0.02)["late_gaps"]

@@ -197,7 +197,7 @@ def test_how_many_are_in_flight_is_of_the_time_since_the_first_step() -> None:
     """One request, from 5 to 7 s."""
     step = make_step(start_s=5.0, end_s=7.0, running=1)
     assert check_littles_law([make_request([7.0], due_s=5.0)], [step]).detail == (
-        "1.00 in flight on average by the engine's count; throughput x mean stay gives 1.00"
+        "1.00 in flight on average by the engine's count; throughput × mean stay gives 1.00"
     )
 
 
