@@ -10,6 +10,11 @@ from .model import Axis, Chart, Guide, Panel, Series
 from .named_points import room_right
 from .palette import run_role
 
+_DOMINATED = (
+    " A grey method is no choice: another is, beyond doubt, no worse in all three and better in "
+    "one."
+)
+
 
 def trade_off(frontier: Frontier) -> Chart | None:
     """Every method that counts as a point; None where no speed was measured."""
@@ -30,9 +35,8 @@ def trade_off(frontier: Frontier) -> Chart | None:
     return Chart(
         id="trade-off",
         title="Quality, memory and speed",
-        reading="Further right is faster, lower is closer to the unquantised model and smaller. A "
-        "grey method is no choice: another is, beyond doubt, no worse in all three and better in "
-        "one.",
+        reading="Further right is faster, lower is closer to the unquantised model and smaller."
+        f"{_DOMINATED if any(one.dominated_by for one in methods) else ''}",
         x=Axis("Output throughput", "tokens/s", high=high),
         panels=tuple(panels),
         note=f"Quality: {frontier.quality_of}." if frontier.quality_of else "",

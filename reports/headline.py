@@ -259,6 +259,7 @@ def _room(run: Run) -> tuple[KeyFigure, ...]:
     kv, memory = run.result["kv"], run.result["memory"]
     if kv is None or memory is None:
         return ()
+    peak = memory["peak_rss_bytes"]
     return (
         KeyFigure.of(
             "KV waste",
@@ -268,7 +269,7 @@ def _room(run: Run) -> tuple[KeyFigure, ...]:
         KeyFigure.of(
             "Weights a step reads",
             size(memory["weight_bytes"]),
-            f"process peak {size(memory['peak_rss_bytes'])}",
+            f"process peak {size(peak)}" if is_present(peak) else "",
         ),
     )
 

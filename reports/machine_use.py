@@ -78,8 +78,8 @@ def key_figures(run: Run) -> list[KeyFigure]:
         figures.append(KeyFigure.of("MBU while decoding", percent(decode), beside))
     cost, total = stat(run, COST, "output"), stat(run, COST, "total")
     if cost is not None:
-        unit = "per million output tokens"
-        figures.append(KeyFigure("Cost", number(cost), unit, f"{number(total)} of all tokens"))
+        detail = f"output tokens; {number(total)} of all"
+        figures.append(KeyFigure("Cost", number(cost), "a million", detail))
     energy = stat(run, ENERGY, "output")
     if energy is not None:
         figures.append(

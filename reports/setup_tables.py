@@ -22,7 +22,8 @@ def config(run: Run) -> Table:
 def workload(run: Run) -> Table:
     found = run.result["workload"]
     rows = [("name", found["name"]), ("fingerprint", found["fingerprint"])]
-    rows += [(key, setting(key, value)) for key, value in flat(found["description"])]
+    told = flat(found["description"])
+    rows += [(key, setting(key, value)) for key, value in told if key != "name"]
     return settings_table("workload", "Workload", rows)
 
 

@@ -235,6 +235,7 @@ def _draw_guide(axes: Axes, guide: Guide) -> None:
         xytext=(-2, 2),
         textcoords="offset points",
         ha="right",
+        va="bottom",
         **text,
     )
 

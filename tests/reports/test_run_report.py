@@ -67,6 +67,13 @@ def test_several_replies_of_a_prompt_are_counted_as_replies(run: Run) -> None:
     }
 
 
+def test_the_workload_is_named_once(run: Run) -> None:
+    told = {**run.result["workload"], "name": "quick"}
+    told["description"] = {**told["description"], "name": "quick"}
+    report = run_report(replace(run, result={**run.result, "workload": told}))
+    assert [row[0].text for row in tables(report)["workload"].rows].count("name") == 1
+
+
 def test_a_latency_has_one_unit_on_its_tile_its_chart_and_in_its_table(run: Run) -> None:
     """Known wrong here: 1.20 s, of an axis to 8 000 ms, and 1 196 ms in the table."""
     found = run.result["metrics"]["e2el"]

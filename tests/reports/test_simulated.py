@@ -97,7 +97,7 @@ def test_nothing_says_none_where_a_simulation_has_no_value() -> None:
     assert report.footer == "llmbench 0.1.0 · run 0123456789abcdef"
     assert run_report(make_run()).footer.endswith("2026-01-02T03:04:05+00:00")
     figures = {figure.label: figure.detail for figure in run_report(run).figures}
-    assert figures["Weights a step reads"] == "process peak n/a"
+    assert figures["Weights a step reads"] == ""
     memory = next(
         part
         for section in run_report(run).sections
