@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..model import Axis, Chart, Guide, Zone
+from ..model import Axis, Chart, Guide, Panel, Zone
 from .axes import axis_number, escaped
 
 
@@ -45,12 +45,26 @@ def guide_label(guide: Guide, at: int, domain: tuple[float, float], chart: Chart
     if guide.axis == "x":
         # Plotly places annotations of a log axis by the logarithm.
         value = math.log10(guide.value) if chart.x.log else guide.value
-        place = {"xref": "x", "yref": "paper", "x": value, "y": domain[0] + 0.05}
+        on_top = _is_low(chart.panels[at - 1], guide.value)  # counted from 1
+        y = domain[1] - 0.05 if on_top else domain[0] + 0.05
+        place = {"xref": "x", "yref": "paper", "x": value, "y": y}
         far = guide.value > 0.6 * max(max(one.x) for one in chart.series if one.x)
         side = {"xanchor": "right", "xshift": -4} if far else {"xanchor": "left", "xshift": 4}
-        return {**label, **place, **side, "yanchor": "bottom"}
+        return {**label, **place, **side, "yanchor": "top" if on_top else "bottom"}
     place = {"xref": "paper", "yref": f"y{axis_number(at)}", "x": 0, "y": guide.value}
     return {**label, **place, "xanchor": "left", "yanchor": "top", "xshift": 4, "yshift": -2}
+
+
+def _is_low(panel: Panel, x: float) -> bool:
+    """Whether a label at the foot of a line at `x` would hide a curve of shares, and one at its top
+    would not."""
+    shares = [
+        max((y for at, y in zip(one.x, one.y, strict=True) if at <= x), default=0.0)
+        for one in panel.series
+        if one.mark == "step"
+    ]
+    high = panel.y.high or math.inf
+    return any(one < 0.2 * high for one in shares) and all(one < 0.7 * high for one in shares)
 
 
 def zone_band(zone: Zone, at: int, domain: tuple[float, float]) -> dict[str, Any]:
