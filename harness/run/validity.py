@@ -7,7 +7,6 @@ say what the numbers cannot carry.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -197,9 +196,9 @@ def check_littles_law(requests: Sequence[RequestRecord], steps: Sequence[StepTra
     requests, wrong clocks and a harness that takes long between steps all show here.
     """
     since_s = _known_since_s(requests)
-    ends_s = [step.end_s for step in steps]
+    until_s = _counted_until_s(steps)
     stays_s = [
-        _counted_until_s(one.t_end_s, steps, ends_s) - since_s[one.index, one.sample]
+        max(one.t_end_s, until_s.get(one.request_id, 0.0)) - since_s[one.index, one.sample]
         for one in served_of(requests)
         if one.t_end_s is not None
     ]
@@ -223,13 +222,15 @@ def check_littles_law(requests: Sequence[RequestRecord], steps: Sequence[StepTra
     )
 
 
-def _counted_until_s(t_end_s: float, steps: Sequence[StepTrace], ends_s: Sequence[float]) -> float:
-    """A last token is ready before its step has ended, which takes as long as the machine lets it.
-
-    ends_s: when each of the steps ended.
-    """
-    at = bisect_left(ends_s, t_end_s)
-    return ends_s[at] if at < len(steps) and steps[at].start_s <= t_end_s else t_end_s
+def _counted_until_s(steps: Sequence[StepTrace]) -> dict[str, float]:
+    """By request, the end of the last step that computed any of it. Its last token is ready before
+    that, by as much as the machine takes for the rest of the step."""
+    return {
+        name: step.end_s
+        for step in steps
+        for name in step.chunks.request_ids
+        if name not in step.dropped
+    }
 
 
 def _known_since_s(requests: Sequence[RequestRecord]) -> dict[tuple[int, int], float]:

@@ -156,7 +156,10 @@ def test_a_request_is_in_flight_until_its_last_step_is_over() -> None:
     """Its last token is ready at 0.9 s, and the machine stops for most of a second before the step
     is done. What comes before the next step, at 9 s, is nobody's stay."""
     requests = [make_request([0.9]), make_request([10.0], index=1, due_s=9.0)]
-    steps = [make_step(start_s=s, end_s=e, running=1) for s, e in ((0.0, 1.7), (9.0, 10.0))]
+    steps = [
+        make_step([(f"r{index}", "prefill", 0, 4)], start_s=start_s, end_s=end_s, running=1)
+        for index, (start_s, end_s) in enumerate([(0.0, 1.7), (9.0, 10.0)])
+    ]
 
     assert check_littles_law(requests, steps).value == pytest.approx(0.0, abs=1e-9)
 
