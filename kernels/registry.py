@@ -127,7 +127,9 @@ def implements(
 
     def register(function: F) -> F:
         if backend in _registered[op]:
-            raise KernelError(f"{op}: implementation {backend!r} is registered twice")
+            raise KernelError(
+                f"{op}: implementation {backend!r} is registered twice; choose another backend name"
+            )
         _registered[op][backend] = Implementation(
             op, backend, function, when, priority, takes, prefers, needs, emulates
         )

@@ -157,7 +157,7 @@ def test_a_class_is_checked_whole(tmp_path: Path) -> None:
         ),
         ("silu_mul", GOOD.replace("def gate(gate_up)", "def gate()"), "no parameter 'gate_up'"),
         ("silu_mul", GOOD.replace("silu_mul", "silu_mull"), "did you mean 'silu_mul'"),
-        ("silu_mul", GOOD.replace('"mine"', '"torch"'), "'torch' is registered twice"),
+        ("silu_mul", GOOD.replace('"mine"', '"torch"'), "registered twice; choose another backend"),
         (
             "w8a8_linear",
             CLASS.replace("self, x", "self, rows"),
