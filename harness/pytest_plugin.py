@@ -69,7 +69,7 @@ class Gate:
         from .gate.baseline import put_run
         from .gate.exact import judge_run, run_of
         from .gate.text import to_text
-        from .gate.verdicts import Verdicts, exit_code
+        from .gate.verdicts import Verdicts, exit_code, worst_first
         from .machine.environment import package_version
 
         # Two colons begin a command in some build servers' logs.
@@ -88,7 +88,7 @@ class Gate:
                 "pytest --llmbench-update",
                 pytrace=False,
             )
-        rows = tuple(judge_run(name, before, now))
+        rows = worst_first(judge_run(name, before, now))
         if code := exit_code(row.verdict for row in rows):
             pytest.fail(to_text(Verdicts("llmbench gate", code, rows)), pytrace=False)
         return result
