@@ -12,7 +12,7 @@ import typer
 from .exits import Exit, say_error
 from .figures import Figures
 from .output import Quiet, write_ab, write_text
-from .verdicts import Github, JunitFile, MarkdownFile, check_reports, say_verdicts
+from .verdicts import Github, JunitFile, MarkdownFile, check_reports, reporting, say_verdicts
 
 EPILOG = "\n\n".join(
     (
@@ -140,7 +140,8 @@ def ab(
     first = SideOptions("a", words_of("a", a), a_tree)
     second = SideOptions("b", words_of("b", a if b is None else b), b_tree)
     check_reports(out=out, html=html, markdown=markdown, junit=junit)
-    with watching(quiet=quiet) as watch:
+    reports = reporting("llmbench ab", markdown=markdown, junit=junit, github=github)
+    with reports, watching(quiet=quiet) as watch:
         watch.stage("loading both sides")
         with both(first, second) as sides:
             asked = asked_now(shlex.join(["llmbench", *sys.argv[1:]]), first, second, seed)
