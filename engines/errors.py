@@ -60,7 +60,8 @@ class ModelError(ConfigError):
 
 
 class RefusedError(ConfigError):
-    """A request that an engine can never serve. `str()`: ``field: why``."""
+    """A request that an engine can never serve, or a value in a text of options. `str()`:
+    ``field: why``."""
 
     def __init__(self, field: str, why: str) -> None:
         super().__init__(field, None, why)
