@@ -202,6 +202,17 @@ def test_ab_finds_out_that_it_cannot_write_before_it_measures(
     assert not said.out
 
 
+def test_ab_that_is_refused_leaves_no_earlier_verdict(
+    sides: list[SideOptions], tmp_path: Path
+) -> None:
+    page = tmp_path / "ab.md"
+    page.write_text("✅ passed")
+    assert _main(*AB, "--engine paged", "--pairs", "few", "--markdown", str(page)) == 2
+    assert not sides
+    assert page.read_text().startswith("**⛔ `llmbench ab`: undecided: an error ended it**")
+    assert "pairs: 'few' is not allowed" in page.read_text()
+
+
 @pytest.mark.parametrize("option", ["--markdown", "--junit"])
 def test_an_update_writes_no_verdict(
     option: str, gate_yaml: Path, capsys: pytest.CaptureFixture[str]
