@@ -60,7 +60,8 @@ class ModelError(ConfigError):
 
 
 class RefusedError(ConfigError):
-    """A request that an engine can never serve. `str()`: ``field: why``."""
+    """A request that an engine can never serve, or a value in a text of options. `str()`:
+    ``field: why``."""
 
     def __init__(self, field: str, why: str) -> None:
         super().__init__(field, None, why)
@@ -80,11 +81,11 @@ _LISTED = 16
 _SUGGESTED = 4
 
 
-def unknown_name(field: str, value: str, known: Iterable[str], listing: str = "") -> ConfigError:
+def unknown_name(field: str, value: object, known: Iterable[str], listing: str = "") -> ConfigError:
     """The error for a name outside a closed set, with the nearest spelling. Of a large set the
     nearest come first and stand for the rest; listing: how to see them all."""
     names = sorted(known)
-    near = get_close_matches(value.lower(), names, n=_SUGGESTED, cutoff=0.5)
+    near = get_close_matches(str(value).lower(), names, n=_SUGGESTED, cutoff=0.5)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     if len(names) <= _LISTED:
         return ConfigError(field, value, "one of " + ", ".join(names), hint)

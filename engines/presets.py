@@ -7,17 +7,19 @@ rows through the entry-point group `llmbench.engines`: each entry names a `Prese
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
 
+from ..kernels.errors import cause
 from .errors import ConfigError, unknown_name
 
 BATCHING = ("separate", "mixed", "static")
 ADMISSION = ("optimistic", "reserve")
 KV = ("paged", "contiguous")
 MIXING = ("unified", "inflight", "sarathi")
+_GROUP = "llmbench.engines"
 
 
 @dataclass(frozen=True)
@@ -125,34 +127,56 @@ PRESETS = (
 
 
 def presets() -> tuple[Preset, ...]:
-    """The built-in engines, then those of installed plug-ins."""
-    return (*PRESETS, *_plugins())
+    """The built-in engines, then those of installed plug-ins that can be used."""
+    return (*PRESETS, *_plugins()[0])
+
+
+def unusable_plugins() -> tuple[ConfigError, ...]:
+    """Why installed plug-ins bring no engine, an error each."""
+    return tuple(ConfigError(_GROUP, *why) for why in dict.fromkeys(_plugins()[1].values()))
 
 
 def find_preset(name: str) -> Preset:
-    """The preset of a name or alias. Raises ConfigError with the nearest spelling."""
-    by_name = _by_name()
+    """The preset of a name or alias. Raises ConfigError with the nearest spelling, or for a plug-in
+    that would bring it and cannot be used: no other engine depends on one."""
+    built_in = _by_name(PRESETS)
+    if name in built_in:
+        return built_in[name]
+    found, unusable = _plugins()
+    if name in unusable:
+        raise ConfigError(_GROUP, *unusable[name])
+    by_name = built_in | _by_name(found)
     if name not in by_name:
         raise unknown_name("engine", name, by_name)
     return by_name[name]
 
 
-def _by_name() -> dict[str, Preset]:
-    return {known: preset for preset in presets() for known in (preset.name, *preset.aliases)}
+def _by_name(found: Iterable[Preset]) -> dict[str, Preset]:
+    return {known: preset for preset in found for known in (preset.name, *preset.aliases)}
 
 
 @cache
-def _plugins() -> tuple[Preset, ...]:
-    """Raises ConfigError for an entry point that is no preset or takes a built-in's name."""
-    taken = {name for preset in PRESETS for name in (preset.name, *preset.aliases)}
+def _plugins() -> tuple[tuple[Preset, ...], Mapping[str, tuple[str, str]]]:
+    """Those that can be used, and of the others, by the names that they would have, what they are
+    and what is allowed. A name that two bring is neither's."""
+    taken = set(_by_name(PRESETS))
     found: list[Preset] = []
-    for entry in entry_points(group="llmbench.engines"):
-        preset = entry.load()
+    unusable: dict[str, tuple[str, str]] = {}
+    for entry in entry_points(group=_GROUP):
+        what = f"{entry.value} of {entry.dist.name}" if entry.dist else entry.value
+        try:
+            preset = entry.load()
+        except (Exception, SystemExit) as error:  # noqa: BLE001 -- another package's
+            unusable[entry.name] = (what, f"an entry point that imports ({cause(error)})")
+            continue
         if not isinstance(preset, Preset):
-            raise ConfigError("llmbench.engines", entry.value, "an entry point that is a Preset")
+            unusable[entry.name] = (what, "an entry point that is a Preset")
+            continue
         names = {preset.name, *preset.aliases}
         if names & taken:
-            raise ConfigError("llmbench.engines", preset.name, "a name that no engine has")
+            refused = (preset.name, f"a name that no engine has ({what})")
+            unusable |= dict.fromkeys(names, refused)
+            continue
         taken |= names
         found.append(preset)
-    return tuple(found)
+    return tuple(found), unusable

@@ -12,7 +12,8 @@
 
 Options are those of `llmbench simulate` with underscores, of the bundled model unless one is named;
 `llmbench_ab` takes those of `llmbench run`. The baseline is `llmbench-gate.yaml` beside pytest's
-configuration, or what `llmbench_baseline` in it says; `pytest --llmbench-update` rewrites the runs
+configuration, or what `llmbench_baseline` in it says. There a run is called by its file and test,
+or as `name=` says, which a test's second call needs. `pytest --llmbench-update` rewrites the runs
 of the tests that it ran, from several processes of pytest-xdist, too. Loaded in every pytest of an
 environment, so nothing but pytest is imported until a fixture is asked for.
 """
@@ -25,13 +26,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .ab.compare import Outcome
     from .gate.baseline import BaselineRun
     from .result import Result
 
 DEFAULT_BASELINE = "llmbench-gate.yaml"
+_RUNS = pytest.StashKey[dict[str, str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,26 +47,36 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 class Gate:
-    """What the fixture `llmbench_gate` gives. name: of the run in the baseline file."""
+    """What the fixture `llmbench_gate` gives.
 
-    def __init__(self, baseline: Path, name: str, *, update: bool) -> None:
+    root: what paths among options are kept relative to, and the baseline file is below. test: its
+    node id. runs: which test made each run of this session, by the run's name."""
+
+    def __init__(
+        self, root: Path, baseline: Path, test: str, runs: dict[str, str], *, update: bool
+    ) -> None:
+        self._root = root
         self._baseline = baseline
-        self._name = name
+        self._test = test
+        self._runs = runs
         self._update = update
+        self._made: set[str] = set()
 
     def __call__(self, *, name: str | None = None, **options: Any) -> Result:
         """Make the run in virtual time and hold it to the baseline; fails the test, with a line a
-        quantity, where it changed for the worse. name: in the file; by default the test's. Returns
-        the run's result."""
+        quantity, where it changed for the worse. name: in the file, where each is of one call; by
+        default `tests/test_file.py/test_name`. Returns the run's result."""
         from .gate.baseline import put_run
         from .gate.exact import judge_run, run_of
         from .gate.text import to_text
-        from .gate.verdicts import Verdicts, exit_code
+        from .gate.verdicts import Verdicts, exit_code, worst_first
         from .machine.environment import package_version
 
-        name = name or self._name
-        given = {key.replace("_", "-"): value for key, value in options.items()}
-        result = simulated(given)
+        # Two colons begin a command in some build servers' logs.
+        name = name or self._test.replace("::", "/")
+        self._claim(name)
+        result = simulated(options)
+        given = plain_options(options, self._root)
         now = run_of(given, result)
         if self._update:
             put_run(self._baseline, name, now, package_version("llmbench") or "not installed")
@@ -76,10 +88,18 @@ class Gate:
                 "pytest --llmbench-update",
                 pytrace=False,
             )
-        rows = tuple(judge_run(name, before, now))
+        rows = worst_first(judge_run(name, before, now))
         if code := exit_code(row.verdict for row in rows):
             pytest.fail(to_text(Verdicts("llmbench gate", code, rows)), pytrace=False)
         return result
+
+    def _claim(self, name: str) -> None:
+        """Two calls of one name would take turns at rewriting one run. A test that is run again is
+        the same call."""
+        before = self._runs.setdefault(name, self._test)
+        if before != self._test or name in self._made:
+            pytest.fail(f"{name}: already a run of {before}; give this one a name=", pytrace=False)
+        self._made.add(name)
 
     def _read(self, name: str) -> BaselineRun:
         from .gate.baseline import read_baseline
@@ -93,12 +113,28 @@ class Gate:
         return runs[name]
 
 
-def simulated(options: dict[str, Any]) -> Result:
-    """The result in virtual time. Raises InvalidRun for one that is not valid."""
+def plain_options(options: Mapping[str, Any], root: Path | None = None) -> dict[str, Any]:
+    """As a baseline file holds them and gives them back: names with dashes, lists, and of what else
+    is no text, number or truth value its text. root: what paths below it are relative to."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return [plain(one) for one in value]
+        if isinstance(value, Path) and root is not None and value.is_relative_to(root):
+            return value.relative_to(root).as_posix()
+        known = value is None or type(value) in (str, int, float, bool, dict)
+        return value if known else str(value)
+
+    return {key.replace("_", "-"): plain(value) for key, value in options.items()}
+
+
+def simulated(options: Mapping[str, Any]) -> Result:
+    """The result in virtual time of options by the names that Python gives them. Raises InvalidRun
+    for one that is not valid."""
     from .gate.exact import refuse_invalid
     from .gate.virtual import simulate_options
 
-    result = simulate_options(options)
+    result = simulate_options(plain_options(options))
     refuse_invalid(result)
     return result
 
@@ -108,7 +144,13 @@ def llmbench_gate(request: pytest.FixtureRequest) -> Gate:
     """Holds runs in virtual time to the committed baseline."""
     config = request.config
     baseline = config.rootpath / str(config.getini("llmbench_baseline"))
-    return Gate(baseline, request.node.name, update=bool(config.getoption("--llmbench-update")))
+    return Gate(
+        config.rootpath,
+        baseline,
+        request.node.nodeid,
+        config.stash.setdefault(_RUNS, {}),
+        update=bool(config.getoption("--llmbench-update")),
+    )
 
 
 @pytest.fixture
@@ -116,7 +158,7 @@ def llmbench_run():
     """Makes a run in virtual time and returns its `Result`."""
 
     def run(**options: Any) -> Result:
-        return simulated({key.replace("_", "-"): value for key, value in options.items()})
+        return simulated(options)
 
     return run
 

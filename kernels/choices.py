@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 
 from .dispatch import Implementation
-from .errors import KernelError
+from .errors import KernelError, cause
 from .registry import OPS, implementations, implements, known, registered_by
 
 # Below all that is registered: used where it is asked for and nowhere else.
@@ -113,9 +113,9 @@ def _imported(name: str) -> tuple[ModuleType, tuple[Implementation, ...]]:
         return registered_by(lambda: load(name))
     except KernelError as error:
         raise KernelError(f"{name}: {error}") from error
-    except Exception as error:  # whatever a user's file does wrong
-        cause = " ".join(f"{type(error).__name__}: {error}".split())
-        raise KernelError(f"kernel plugin {name} does not import: {cause}") from error
+    # Whatever a user's file does wrong: a script that ends itself ends no command.
+    except (Exception, SystemExit) as error:
+        raise KernelError(f"kernel plugin {name} does not import: {cause(error)}") from error
 
 
 def _from_file(path: str) -> ModuleType:

@@ -19,6 +19,7 @@ import torch
 
 from .dispatch import CallPredicate, Implementation, Predicate, Selection
 from .errors import KernelError as KernelError
+from .errors import cause
 from .requirements import Needs
 from .signature import check_signature
 
@@ -126,7 +127,9 @@ def implements(
 
     def register(function: F) -> F:
         if backend in _registered[op]:
-            raise KernelError(f"{op}: implementation {backend!r} is registered twice")
+            raise KernelError(
+                f"{op}: implementation {backend!r} is registered twice; choose another backend name"
+            )
         _registered[op][backend] = Implementation(
             op, backend, function, when, priority, takes, prefers, needs, emulates
         )
@@ -217,9 +220,9 @@ def _load(op: str) -> None:
     for entry in entry_points(group="llmbench.kernels", name=op):
         try:
             entry.load()
-        except Exception as error:  # whatever another package does wrong
+        except (Exception, SystemExit) as error:  # whatever another package does wrong
             raise KernelError(
-                f"{op}: the installed kernel {entry.value!r} does not import: {error}"
+                f"{op}: the installed kernel {entry.value!r} does not import: {cause(error)}"
             ) from error
     definition = _registered[op]["reference"].function
     for one in _registered[op].values():

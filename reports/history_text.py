@@ -62,10 +62,14 @@ def steps_of(history: History) -> Iterator[tuple[Series, Trend, Step]]:
 
 
 def change_text(trend: Trend, step: Step) -> str:
-    """ "+12 %", "3.40×"; both levels where the first was 0."""
+    """ "+12 %", "3.40×"; both levels where the first was 0. What rounds to nothing is one digit of
+    it, "+0.002 %": a run in virtual time steps by as little."""
     if step.ratio is None:
         scale = scale_of(trend.unit, (step.before, step.after))
         return f"{scale.number(step.before)} → {scale.quantity(step.after)}"
+    change = 100 * (step.ratio - 1)
+    if 0 < abs(change) < 0.05:
+        return f"{change:+.1g} %".replace("-", "\u2212")
     return effect_text(step.ratio, None, None, "ratio", trend.unit)
 
 

@@ -12,7 +12,7 @@ import typer
 from .exits import Exit, say_error
 from .figures import Figures
 from .output import Quiet, write_ab, write_text
-from .verdicts import Github, JunitFile, MarkdownFile, check_reports, say_verdicts
+from .verdicts import Github, JunitFile, MarkdownFile, check_reports, reporting, say_verdicts
 
 EPILOG = "\n\n".join(
     (
@@ -123,28 +123,29 @@ def ab(
     from ..units import parse_seconds
     from .progress import watching
 
-    questions = questions_of(max_regression or ["5%"], effect)
-    if pairs != "auto" and not pairs.isdecimal():
-        raise ConfigError("pairs", pairs, "auto or a number")
-    if num_requests is not None and num_requests < 1:
-        raise ConfigError("num_requests", num_requests, "at least 1")
-    length = Length(
-        None if pairs == "auto" else int(pairs),
-        max_pairs,
-        parse_seconds("max_time", max_time),
-        parse_seconds("trial_time", trial_time),
-        num_requests,
-        None if trial_timeout is None else parse_seconds("trial_timeout", trial_timeout),
-    )
-    length.looks_after(len(questions), ERROR_RATE)
-    first = SideOptions("a", words_of("a", a), a_tree)
-    second = SideOptions("b", words_of("b", a if b is None else b), b_tree)
     check_reports(out=out, html=html, markdown=markdown, junit=junit)
-    with watching(quiet=quiet) as watch:
-        watch.stage("loading both sides")
-        with both(first, second) as sides:
-            asked = asked_now(shlex.join(["llmbench", *sys.argv[1:]]), first, second, seed)
-            outcome = compare(*sides, questions, length, seed=seed, report=watch.stage)
+    with reporting("llmbench ab", markdown=markdown, junit=junit, github=github):
+        questions = questions_of(max_regression or ["5%"], effect)
+        if pairs != "auto" and not pairs.isdecimal():
+            raise ConfigError("pairs", pairs, "auto or a number")
+        if num_requests is not None and num_requests < 1:
+            raise ConfigError("num_requests", num_requests, "at least 1")
+        length = Length(
+            None if pairs == "auto" else int(pairs),
+            max_pairs,
+            parse_seconds("max_time", max_time),
+            parse_seconds("trial_time", trial_time),
+            num_requests,
+            None if trial_timeout is None else parse_seconds("trial_timeout", trial_timeout),
+        )
+        length.looks_after(len(questions), ERROR_RATE)
+        first = SideOptions("a", words_of("a", a), a_tree)
+        second = SideOptions("b", words_of("b", a if b is None else b), b_tree)
+        with watching(quiet=quiet) as watch:
+            watch.stage("loading both sides")
+            with both(first, second) as sides:
+                asked = asked_now(shlex.join(["llmbench", *sys.argv[1:]]), first, second, seed)
+                outcome = compare(*sides, questions, length, seed=seed, report=watch.stage)
     if out is not None:
         write_text(out, json_text(as_json(outcome, asked), indent=1) + "\n")
     code = say_verdicts(verdicts_of(outcome), markdown=markdown, junit=junit, github=github)

@@ -28,7 +28,7 @@ class Finding:
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check this machine: Python, torch, CPU, GPU, native kernels, memory, cache, models.
+    """Check this machine: Python, torch, CPU, GPU, native kernels, engines, memory, cache, models.
 
     Exit code 2 if something stands in the way of a run.
     """
@@ -130,6 +130,15 @@ def _native_kernels() -> Finding:
     return Finding("native kernels", "note", f"{reason}; PyTorch computes the same, but slower")
 
 
+def _engines() -> Finding:
+    """A plug-in that brings none stands in no other engine's way."""
+    from .engines import engines_here
+
+    usable, problems = engines_here()
+    said = "; ".join((f"{len(usable)} to choose from", *map(str, problems)))
+    return Finding("engines", "note" if problems else "ok", said)
+
+
 def _memory() -> Finding:
     import psutil
 
@@ -170,6 +179,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     _gpu,
     _triton,
     _native_kernels,
+    _engines,
     _memory,
     _cache,
     _models,

@@ -10,10 +10,12 @@ import typer
 
 from ...engines.errors import ConfigError
 from .console import TerminalConsole, foreign
+from .exits import say_error
 from .output import AsJson
 
 if TYPE_CHECKING:
     from ...engines.config import EngineConfig
+    from ...engines.presets import Preset
 
 
 Named = Annotated[
@@ -31,23 +33,24 @@ def engines(named: Named = None, as_json: AsJson = False) -> None:
 
     Name two or more to see only the settings in which they differ, such as vllm-v1 trtllm.
     """
-    from ...engines.config import engine_config
-    from ...engines.presets import presets
-
     if named:
+        from ...engines.config import engine_config
+
         _print_differences([engine_config(name) for name in named], as_json=as_json)
         return
+    usable, problems = engines_here()
+    for problem in problems:
+        say_error(problem)
     if as_json:
         from ..storage.json_text import json_text
 
-        print(json_text([asdict(preset) for preset in presets()]))
+        print(json_text([asdict(preset) for preset, _ in usable]))
         return
     from rich.table import Table
 
     console = TerminalConsole()
     table = Table("engine", "batching", "admission", "kv", "also", box=None, pad_edge=False)
-    for preset in presets():
-        engine = engine_config(preset.name)
+    for preset, engine in usable:
         names = " = ".join((preset.name, *preset.aliases))
         table.add_row(
             f"[bold]{foreign(names)}[/]",
@@ -55,13 +58,28 @@ def engines(named: Named = None, as_json: AsJson = False) -> None:
         )
     console.print(table)
     meanings = Table(box=None, pad_edge=False, show_header=False)
-    for preset in presets():
+    for preset, _ in usable:
         meanings.add_row(f"[bold]{foreign(preset.name)}[/]", foreign(preset.stands_for))
     console.print("\nStands for")
     console.print(meanings)
     console.print(
         "\nOverride any axis: [bold]llmbench run --engine paged --batching mixed[/]", style="dim"
     )
+
+
+def engines_here() -> tuple[list[tuple[Preset, EngineConfig]], list[ConfigError]]:
+    """Every engine with its settings; and why those that plug-ins would bring cannot be used."""
+    from ...engines.config import engine_config
+    from ...engines.presets import presets, unusable_plugins
+
+    problems = list(unusable_plugins())
+    usable: list[tuple[Preset, EngineConfig]] = []
+    for preset in presets():
+        try:
+            usable.append((preset, engine_config(preset.name)))
+        except ConfigError as error:
+            problems.append(error)
+    return usable, problems
 
 
 def _print_differences(engines: Sequence[EngineConfig], *, as_json: bool) -> None:

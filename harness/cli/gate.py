@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .exits import Exit, say_text
-from .verdicts import Github, JunitFile, MarkdownFile, check_reports, say_verdicts
+from .verdicts import Github, JunitFile, MarkdownFile, check_reports, reporting, say_verdicts
 
 if TYPE_CHECKING:
     from ..gate.verdicts import Verdicts
@@ -69,34 +71,25 @@ def gate(
     Exit codes: 0 passed, 1 regressed, 2 usage, 3 a run is not valid, 4 inconclusive.
     """
     from ...engines.errors import ConfigError
-    from ..storage.store import RESULT_FILE
 
-    check_reports(markdown=markdown, junit=junit)
-    if baseline.is_dir() or current is not None:
-        if update or run:
-            raise ConfigError("baseline", str(baseline), "a baseline file for --update and --run")
-        if current is None:
-            allowed = "--current beside it: the stored run to hold against this one"
-            raise ConfigError("baseline", str(baseline), allowed)
-        for field, path in (("baseline", baseline), ("current", current)):
-            if path.is_file() and path.name != RESULT_FILE:
-                allowed = (
-                    "the directory of a stored run; a file of runs in virtual time is a --baseline "
-                    "without --current"
-                )
-                raise ConfigError(field, str(path), allowed)
-        verdicts = _stored(baseline, current, max_regression or [])
-        where = ""
-    else:
-        if max_regression:
-            raise ConfigError(
-                "max_regression", max_regression[0], "'allowed' in the baseline file instead"
-            )
-        if update:
-            _refuse_reports(markdown, junit)
+    of_runs = baseline.is_dir() or current is not None
+    if update:
+        _refuse_reports(markdown, junit)
+        if not of_runs and not max_regression:
             raise typer.Exit(_update(baseline, run or []))
-        verdicts = _exact(baseline, run or [])
-        where = baseline.as_posix()
+    where = "" if of_runs else baseline.as_posix()
+    check_reports(markdown=markdown, junit=junit)
+    with reporting("llmbench gate", markdown=markdown, junit=junit, github=github, file=where):
+        if of_runs:
+            if update or run:
+                allowed = "a baseline file for --update and --run"
+                raise ConfigError("baseline", str(baseline), allowed)
+            verdicts = _stored(baseline, current, max_regression or [])
+        else:
+            if max_regression:
+                allowed = "unset with a baseline file: its runs say what is 'allowed' themselves"
+                raise ConfigError("max_regression", max_regression[0], allowed)
+            verdicts = _exact(baseline, run or [])
     code = say_verdicts(verdicts, markdown=markdown, junit=junit, github=github, file=where)
     raise typer.Exit(code)
 
@@ -110,13 +103,24 @@ def _refuse_reports(markdown: Path | None, junit: Path | None) -> None:
             raise ConfigError(field, str(path), "unset: --update judges nothing")
 
 
-def _stored(baseline: Path, current: Path, rules: list[str]) -> Verdicts:
+def _stored(baseline: Path, current: Path | None, rules: list[str]) -> Verdicts:
+    from ...engines.errors import ConfigError, MissingError
     from ..gate.rules import parse_rule
     from ..gate.runs import gate, verdicts_of
     from ..repeats.directory import all_or_none, find_repeats
     from ..repeats.gate import gate_repeats
-    from ..storage.store import load_run
+    from ..storage.store import RESULT_FILE, load_run
 
+    if current is None:
+        allowed = f"the stored run to hold against --baseline {baseline}"
+        raise MissingError("current", allowed)
+    for field, path in (("baseline", baseline), ("current", current)):
+        if path.is_file() and path.name != RESULT_FILE:
+            allowed = (
+                "the directory of a stored run; a file of runs in virtual time is a --baseline "
+                "without --current"
+            )
+            raise ConfigError(field, str(path), allowed)
     parsed = [parse_rule(text) for text in rules]
     if all_or_none([baseline, current]):
         outcome = gate_repeats(find_repeats(baseline), find_repeats(current), parsed)
@@ -126,16 +130,26 @@ def _stored(baseline: Path, current: Path, rules: list[str]) -> Verdicts:
 
 
 def _exact(path: Path, only: list[str]) -> Verdicts:
-    from ..errors import InvalidRun
     from ..gate.baseline import read_baseline
     from ..gate.exact import gate_exact
-    from ..gate.verdicts import INVALID, Verdicts
     from ..gate.virtual import simulate_options
 
+    baseline = read_baseline(path)
+    with _naming(path):
+        return gate_exact(baseline, simulate_options, only=only)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """A workflow may have several baselines."""
+    from ...engines.errors import ConfigError
+    from ...workloads.api import WorkloadError
+
     try:
-        return gate_exact(read_baseline(path), simulate_options, only=only)
-    except InvalidRun as error:
-        return Verdicts("llmbench gate", INVALID, (), (f"baseline {path}",), (str(error),))
+        yield
+    except (ConfigError, WorkloadError) as error:
+        error.args = (f"{path}: {error}",)
+        raise
 
 
 def _update(path: Path, only: list[str]) -> Exit:
@@ -148,7 +162,9 @@ def _update(path: Path, only: list[str]) -> Exit:
     from ..machine.environment import package_version
 
     version = package_version("llmbench") or "not installed"
-    fresh = update(read_baseline(path), version, simulate_options, only=only)
+    baseline = read_baseline(path)
+    with _naming(path):
+        fresh = update(baseline, version, simulate_options, only=only)
     old = path.read_text(encoding="utf-8")
     new, name = save_baseline(path, fresh), path.name
     diff = difflib.unified_diff(old.splitlines(True), new.splitlines(True), name, name)

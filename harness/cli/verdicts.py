@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,6 +46,40 @@ def check_reports(**files: Path | None) -> None:
             check_writable(field, path)
 
 
+@contextmanager
+def reporting(
+    title: str, *, markdown: Path | None, junit: Path | None, github: bool, file: str = ""
+) -> Iterator[None]:
+    """Around what comes to the verdicts: an earlier gate's reports are removed first, and an error
+    that ends it is reported in their place. The error goes on."""
+    from ..gate.verdicts import INVALID, Verdicts
+    from ..storage.whole_file import writing
+
+    for field, path in (("markdown", markdown), ("junit", junit)):
+        if path is not None and path.is_file():
+            with writing(field, path):
+                path.resolve().unlink()
+    try:
+        yield
+    except Exception as error:
+        reason = (_in_a_line(error),)
+        ended = Verdicts(title, INVALID, (), invalid=reason, undecided="an error ended it")
+        _report(ended, markdown, junit, github=github, file=file)
+        raise
+
+
+def _in_a_line(error: Exception) -> str:
+    """What a user did wrong as it is; of what is a bug its kind, too, and where it was."""
+    from ...engines.errors import ConfigError
+    from ...kernels.errors import KernelError, cause
+    from ...workloads.api import WorkloadError
+    from ..errors import InvalidRun
+
+    if isinstance(error, (ConfigError, InvalidRun, KernelError, WorkloadError)):
+        return str(error)
+    return ": ".join((*getattr(error, "__notes__", ()), cause(error)))
+
+
 def say_verdicts(
     verdicts: Verdicts,
     *,
@@ -54,12 +90,20 @@ def say_verdicts(
 ) -> int:
     """Say them wherever it is asked for. file: what annotations are attached to. Returns the exit
     code. Raises StoreError for a file that cannot be written."""
-    from ..gate.github import to_annotations
-    from ..gate.junit import to_junit
-    from ..gate.markdown import to_markdown
     from ..gate.text import to_text
 
     print(to_text(verdicts), end="")
+    _report(verdicts, markdown, junit, github=github, file=file)
+    return verdicts.exit_code
+
+
+def _report(
+    verdicts: Verdicts, markdown: Path | None, junit: Path | None, *, github: bool, file: str
+) -> None:
+    from ..gate.github import to_annotations
+    from ..gate.junit import to_junit
+    from ..gate.markdown import to_markdown
+
     if markdown is not None:
         write_text(markdown, to_markdown(verdicts), field="markdown")
     if junit is not None:
@@ -68,7 +112,6 @@ def say_verdicts(
         print(to_annotations(verdicts, file), end="")
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
             _append(Path(summary), to_markdown(verdicts) + "\n")
-    return verdicts.exit_code
 
 
 def _append(path: Path, text: str) -> None:

@@ -26,7 +26,7 @@ from typing import Any
 
 import yaml
 
-from ...engines.errors import ConfigError
+from ...engines.errors import ConfigError, unknown_name
 from ...engines.finite import is_finite_number
 from ...workloads.yaml_file import NotYamlError, parse_yaml
 from ..errors import StoreError, unreadable
@@ -66,13 +66,16 @@ def read_baseline(path: Path) -> Baseline:
         data = parse_yaml(text)
     except NotYamlError as error:
         raise StoreError(_FIELD, path, f"{error}; expected a YAML file of runs") from error
-    if not isinstance(data, dict) or data.get("gate") != FORMAT:
-        found = data.get("gate") if isinstance(data, dict) else None
-        raise ConfigError(_FIELD, str(path), f"'gate: {FORMAT}' in it, not {found!r}")
-    _only(path, "", data, ("gate", "llmbench", "runs"))
-    runs = _mapping(path, "runs", data.get("runs"))
+    if not isinstance(data, dict) or "gate" not in data:
+        problem = f"has no 'gate: {FORMAT}'; expected a YAML file of runs"
+        raise StoreError(_FIELD, path, problem)
+    if data["gate"] != FORMAT:
+        problem = f"is of format {data['gate']!r}; this llmbench reads {FORMAT}"
+        raise StoreError(_FIELD, path, problem)
+    _only(f"{_FIELD}: {path}", data, ("gate", "llmbench", "runs"))
+    runs = _mapping(f"{_FIELD}: {path}: runs", data.get("runs"))
     if not runs:
-        raise ConfigError(_FIELD, str(path), "at least one run under 'runs'")
+        raise StoreError(_FIELD, path, "has no runs; expected at least one under 'runs'")
     return Baseline(
         str(data.get("llmbench", "")),
         {str(name): _run(path, str(name), run) for name, run in runs.items()},
@@ -137,31 +140,32 @@ def _plain(run: BaselineRun) -> dict[str, Any]:
 
 
 def _run(path: Path, name: str, data: object) -> BaselineRun:
-    at = f"runs.{name}"
-    run = _mapping(path, at, data)
-    _only(path, at, run, ("options", "allowed", "workload", "quantities"))
-    quantities = _mapping(path, f"{at}.quantities", run.get("quantities"))
+    at = f"{_FIELD}: {path}: runs.{name}"
+    run = _mapping(at, data)
+    _only(at, run, ("options", "allowed", "workload", "quantities"))
+    options, allowed, quantities = (
+        _mapping(f"{at}.{key}", run.get(key)) for key in ("options", "allowed", "quantities")
+    )
     for quantity, value in quantities.items():
         if not is_finite_number(value):
-            raise ConfigError(_FIELD, f"{at}.quantities.{quantity}: {value!r}", "a finite number")
+            raise ConfigError(f"{at}.quantities.{quantity}", value, "a finite number")
     return BaselineRun(
-        {str(key): value for key, value in _mapping(path, at, run.get("options")).items()},
-        {str(key): str(value) for key, value in _mapping(path, at, run.get("allowed")).items()},
+        {str(key): value for key, value in options.items()},
+        {str(key): str(value) for key, value in allowed.items()},
         str(run.get("workload", "")),
         {str(key): float(value) for key, value in quantities.items()},
     )
 
 
-def _mapping(path: Path, at: str, data: object) -> dict[Any, Any]:
+def _mapping(at: str, data: object) -> dict[Any, Any]:
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise ConfigError(_FIELD, f"{path}: {at}", "a mapping")
+        raise ConfigError(at, data, "a mapping")
     return data
 
 
-def _only(path: Path, at: str, data: Mapping[Any, Any], known: tuple[str, ...]) -> None:
+def _only(at: str, data: Mapping[Any, Any], known: tuple[str, ...]) -> None:
     for key in data:
         if key not in known:
-            where = f"{at}.{key}" if at else str(key)
-            raise ConfigError(_FIELD, f"{path}: {where}", ", ".join(known))
+            raise unknown_name(at, key, known)

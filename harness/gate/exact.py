@@ -7,6 +7,7 @@ between processors.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,7 @@ from ..result import Result
 from .baseline import Baseline, BaselineRun
 from .change import levels
 from .rules import Rule, parse_rule
-from .verdicts import VerdictRow, Verdicts, exit_code
+from .verdicts import INVALID, VerdictRow, Verdicts, exit_code, worst_first
 
 _DIGITS = 10
 GATED = (
@@ -68,25 +69,31 @@ def gate_exact(baseline: Baseline, simulate: Simulate, *, only: Sequence[str] = 
     """Make every run of the baseline again and judge it. only: names of runs; empty for all.
 
     A row that changed for the better passes and says so. One whose direction says nothing (how
-    many steps were mixed) may not change either way. Raises InvalidRun naming a run.
+    many steps were mixed) may not change either way. A run that is not valid is named, and hides
+    none of the others.
     """
     rows: list[VerdictRow] = []
+    invalid: list[str] = []
     for name, run in _chosen(baseline, only).items():
-        rows.extend(judge_run(name, run, _named(name, run, simulate)))
+        try:
+            rows.extend(judge_run(name, run, _named(name, run, simulate)))
+        except InvalidRun as error:
+            invalid.append(str(error))
     warnings = ["in virtual time: no row covers how wrong the cost model is"]
     found = {row.verdict for row in rows}
     # Beside a regression the advice would make that the baseline, too.
-    if "improved" in found and "regressed" not in found:
+    if "improved" in found and "regressed" not in found and not invalid:
         warnings.append("something improved: llmbench gate --update keeps it from getting lost")
     return Verdicts(
         "llmbench gate",
-        exit_code(row.verdict for row in rows),
-        tuple(rows),
+        INVALID if invalid else exit_code(found),
+        worst_first(rows),
         (
             f"baseline made by llmbench {baseline.llmbench}"
             if baseline.llmbench
             else "baseline without numbers yet",
         ),
+        tuple(invalid),
         warnings=tuple(warnings),
     )
 
@@ -100,7 +107,9 @@ def _chosen(baseline: Baseline, only: Sequence[str]) -> dict[str, BaselineRun]:
 
 
 def judge_run(name: str, before: BaselineRun, after: BaselineRun) -> Iterable[VerdictRow]:
-    """A row a quantity of the baseline. What the baseline has not is new, and is not judged."""
+    """A row a quantity of the baseline. What the baseline has not is new, and is not judged. Raises
+    ConfigError as `rules_of` does."""
+    rules = rules_of(name, before)
     if not before.quantities:
         yield VerdictRow(name, "never made", "inconclusive", "llmbench gate --update makes it")
         return
@@ -109,7 +118,6 @@ def judge_run(name: str, before: BaselineRun, after: BaselineRun) -> Iterable[Ve
         note = "other requests than the baseline's; if that is meant: llmbench gate --update"
         yield VerdictRow(f"{name}: workload", change, "inconclusive", note)
         return
-    rules = rules_of(name, before)
     for quantity, old in sorted(before.quantities.items()):
         known, new = QUANTITIES.get(quantity), after.quantities.get(quantity)
         yield _judge(f"{name}: {quantity}", known, old, new, rules.get(quantity))
@@ -134,15 +142,16 @@ def _judge(
     change = _describe(quantity, old, new)
     if agree(old, new):
         return VerdictRow(name, change, "passed")
+    size = 0.0 if quantity.better == "none" else abs(new - old) / abs(old) if old else math.inf
     any_change = quantity.better == "none" or (rule is not None and rule.both_ways)
     if not any_change and (new > old) == (quantity.better == "higher"):
-        return VerdictRow(name, change, "improved")
+        return VerdictRow(name, change, "improved", size=size)
     if rule is not None:
         room = rule.allowed * abs(old) if rule.relative else rule.allowed
         if abs(new - old) <= room * (1 + ROUNDING):
             return VerdictRow(name, change, "passed", f"within {rule.text.partition('=')[2]}")
     note = "any change counts" if any_change else ""
-    return VerdictRow(name, change, "regressed", note)
+    return VerdictRow(name, change, "regressed", note, size)
 
 
 def _describe(quantity: Quantity, old: float, new: float) -> str:
@@ -160,6 +169,9 @@ def _named(name: str, run: BaselineRun, simulate: Simulate) -> BaselineRun:
         raise InvalidRun(f"runs.{name}: {error}") from error
     except (ConfigError, WorkloadError) as error:
         error.args = (f"runs.{name}: {error}",)
+        raise
+    except Exception as error:
+        error.add_note(f"runs.{name}")
         raise
 
 

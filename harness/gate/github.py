@@ -16,8 +16,9 @@ def to_annotations(verdicts: Verdicts, file: str = "") -> str:
 
     file: what they are attached to, relative to the repository.
     """
+    kind = "undecided" if verdicts.undecided else "invalid"
     found = [
-        _command("error", f"{verdicts.title}: invalid", reason, file) for reason in verdicts.invalid
+        _command("error", f"{verdicts.title}: {kind}", reason, file) for reason in verdicts.invalid
     ]
     for row in verdicts.rows:
         if row.verdict in ("passed", "improved"):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ...engines.errors import ConfigError
+from ...engines.errors import ConfigError, RefusedError
 from ...workloads.yaml_file import NotYamlError, parse_yaml
 from ..errors import StoreError, unreadable
 from .machine import with_machine_options
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
     from ..config import RunConfig
     from ..simulation.simulated_machine import Machine
     from .machine import MachineOf
+
+
+class NotAnOption(ConfigError):  # noqa: N818 -- it names what it is
+    """`str()`: ``field: 'x' is not an option of 'llmbench run' (did you mean 'y'?)``."""
+
+    def __init__(self, field: str, name: str, command: str, known: Iterable[str]) -> None:
+        near = get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        super().__init__(field, name, f"an option of {command!r}", hint)
+        self.args = (f"{field}: {name!r} is not an option of {command!r}{hint}",)
 
 
 def words_of(field: str, text: str) -> list[str]:
@@ -38,6 +49,8 @@ def words_of_mapping(field: str, options: Mapping[str, Any]) -> list[str]:
     also for a list where an option has one value."""
     words: list[str] = []
     for name, value in options.items():
+        if str(name).startswith("-"):
+            raise ConfigError(field, name, "the name without dashes in front")
         option = "--" + str(name).replace("_", "-")
         if value is None:
             continue
@@ -100,7 +113,7 @@ def run_settings(words: Sequence[str], field: str) -> RunConfig:
     def keep(settings: RunConfig) -> None:
         held.append(settings)
 
-    _parse(keep, words, field)
+    _parse(keep, words, field, "llmbench run")
     return held[0]
 
 
@@ -113,14 +126,23 @@ def simulated_settings(words: Sequence[str], field: str) -> tuple[RunConfig, Mac
     def keep(settings: RunConfig, machine: MachineOf) -> None:
         held.append((settings, machine()))
 
-    _parse(keep, words, field)
+    _parse(keep, words, field, "llmbench simulate")
     return held[0]
 
 
-def _parse(command: Callable[..., None], words: Sequence[str], field: str) -> None:
+def _parse(command: Callable[..., None], words: Sequence[str], field: str, of: str) -> None:
+    """of: whose options they are, as it is typed."""
+    parser = _parser(command)
     try:
-        _parser(command).main(list(words), prog_name="llmbench", standalone_mode=False)
+        parser.main(list(words), prog_name="llmbench", standalone_mode=False)
     except USAGE_ERROR as error:
+        # Click's NoSuchOption, which alone has suggestions of its own.
+        if hasattr(error, "possibilities"):
+            name = getattr(error, "option_name", "").lstrip("-")
+            known = [one.lstrip("-") for param in parser.params for one in param.opts]
+            raise NotAnOption(field, name, of, known) from error
+        if isinstance(error, typer.BadParameter):
+            raise RefusedError(field, usage_problem(error)) from error
         allowed = f"options ({usage_problem(error)})"
         raise ConfigError(field, shlex.join(words), allowed) from error
 

@@ -11,13 +11,17 @@ from llmbench.engines import presets as table
 
 
 class _Entry:
-    """Of an entry point, what is asked: what it names, loaded."""
+    """Of an entry point, what is asked: what it names, loaded, or why it cannot be."""
 
-    def __init__(self, value: str, named: object) -> None:
-        self.value = value
+    dist = None
+
+    def __init__(self, name: str, named: object) -> None:
+        self.name = self.value = name
         self._named = named
 
     def load(self) -> object:
+        if isinstance(self._named, BaseException):
+            raise self._named
         return self._named
 
 

@@ -7,7 +7,13 @@ from collections.abc import Iterator
 import pytest
 from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError
-from llmbench.engines.presets import PRESETS, Preset, find_preset, presets
+from llmbench.engines.presets import (
+    PRESETS,
+    Preset,
+    find_preset,
+    presets,
+    unusable_plugins,
+)
 
 from .plugins import brought
 
@@ -87,21 +93,29 @@ def test_an_entry_point_is_an_engine_like_any_other(plugins: dict[str, object]) 
     [
         ("paged", "llmbench.engines: .*expected an entry point that is a Preset"),
         (TAKES_A_NAME, "llmbench.engines: 'mine-too' .*a name that no engine has"),
+        (ImportError("no\nmodule"), r"an entry point that imports \(ImportError: no module\)"),
+        (SystemExit(0), r"an entry point that imports \(SystemExit: 0\)"),
     ],
 )
-def test_an_entry_point_that_is_no_engine_is_said_in_one_line(
+def test_an_entry_point_that_is_no_engine_is_said_in_one_line_where_it_is_asked_for(
     plugins: dict[str, object], entry: object, message: str
 ) -> None:
-    plugins["entry"] = entry
+    """It ended every command, whatever engine that asked for."""
+    plugins["mine-too"] = entry
+    assert presets() == PRESETS
+    assert find_preset("vllm-v0").name == "paged"
     with pytest.raises(ConfigError, match=message) as raised:
-        presets()
+        find_preset("mine-too")
     assert "\n" not in str(raised.value)
+    assert [str(one) for one in unusable_plugins()] == [str(raised.value)]
 
 
 def test_two_packages_cannot_bring_one_name(plugins: dict[str, object]) -> None:
     plugins |= {"mine": MINE, "again": MINE}
-    with pytest.raises(ConfigError, match=r"'mine' .*a name that no engine has"):
-        presets()
+    for name in ("mine", "my-own"):
+        with pytest.raises(ConfigError, match=r"'mine' .*a name that no engine has"):
+            find_preset(name)
+    assert len(unusable_plugins()) == 1
 
 
 def test_a_preset_with_a_setting_that_is_none_names_the_nearest(
@@ -121,6 +135,7 @@ def test_a_preset_with_a_setting_that_is_none_names_the_nearest(
         ({"settings": {"kv_reservation": "pow2"}}, "kv_reservation"),
         ({"settings": {"delay_factor": 0.5}}, "delay_factor"),
         ({"batching": "both"}, "batching"),
+        ({"batching": object()}, "batching"),
         ({"mixing": "stirred"}, "mixing"),
     ],
 )

@@ -54,6 +54,17 @@ def test_the_gate_passes_an_equal_tree_and_fails_a_planted_regression(
     assert (tmp_path / "runner" / "comment.md").read_text().strip() == job.summary.strip()
 
 
+def test_a_baseline_that_is_refused_is_said_in_the_comment(tmp_path: Path) -> None:
+    """The comment's step failed for want of a file, and hid the cause."""
+    refused = (".github/gate.yaml", "engine: inflight", "engine: nonesuch")
+    base, head = repository(tmp_path / "tree", refused)
+    job = run_job(tmp_path / "tree", "gate.yml", "gate", github(base, head), tmp_path / "runner")
+    assert job.step("Exact, in virtual time").code == 2
+    assert job.step("Comment").code == 0
+    said = (tmp_path / "runner" / "comment.md").read_text()
+    assert "runs.inflight-8b: engine: 'nonesuch' is not allowed" in said
+
+
 def test_an_action_after_a_failure_runs_its_own_steps(tmp_path: Path) -> None:
     """Wall time is measured even where the exact gate failed."""
     composite = {"inputs": {}, "runs": {"steps": [{"name": "inner", "run": "echo ran"}]}}

@@ -57,11 +57,61 @@ side.both = fake
 """
 
 
-def test_update_pass_and_fail(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    # By name, whether or not this environment has the entry point.
+SAME = """
+from pathlib import Path
+
+OPTIONS = dict(num_requests=4, kernel=(), workload=Path(__file__).parent / "chat.yaml")
+
+def test_chat(llmbench_gate):
+    llmbench_gate(engine="ENGINE", **OPTIONS)
+"""
+WORKLOAD = """
+num_requests: 4
+arrivals: {kind: closed_loop, max_concurrency: 2}
+lengths:
+  kind: sampled
+  input: {kind: fixed, tokens: 16}
+  output: {kind: fixed, tokens: 8}
+"""
+TWICE = """
+def test_twice(llmbench_gate):
+    for _ in range(2):
+        llmbench_gate(num_requests=4)
+"""
+
+
+@pytest.fixture
+def plugin(monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """What loads it by name, whether or not this environment has the entry point."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, sys.path)]))
-    plugin = ("-p", "llmbench.harness.pytest_plugin")
+    return ("-p", "llmbench.harness.pytest_plugin")
+
+
+def test_every_call_has_a_run_of_its_own(
+    pytester: pytest.Pytester, plugin: tuple[str, str]
+) -> None:
+    """Tests of one name took turns at rewriting one run, and one of them always failed. Of options
+    a file gives back texts and lists, whatever was put in."""
+    for name, engine in (("test_a", "vllm-v1"), ("test_b", "paged")):
+        pytester.makepyfile(**{name: SAME.replace("ENGINE", engine)})
+    (pytester.path / "chat.yaml").write_text(WORKLOAD)
+    for options in (["--llmbench-update"], []):
+        done = pytester.runpytest_subprocess(*plugin, *options, timeout=300)
+        done.assert_outcomes(passed=2)
+    text = (pytester.path / "llmbench-gate.yaml").read_text()
+    assert "  test_a.py/test_chat:\n" in text
+    assert "      workload: chat.yaml\n" in text
+
+    pytester.makepyfile(test_c=TWICE)
+    done = pytester.runpytest_subprocess(*plugin, "--llmbench-update", "test_c.py", timeout=300)
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines(
+        ["*test_c.py/test_twice: already a run of test_c.py::test_twice; give this one a name="]
+    )
+
+
+def test_update_pass_and_fail(pytester: pytest.Pytester, plugin: tuple[str, str]) -> None:
     pytester.makeini("[pytest]\nllmbench_baseline = gates/base.yaml\n")
     pytester.mkdir("gates")
     pytester.makeconftest(CONFTEST)
@@ -70,10 +120,11 @@ def test_update_pass_and_fail(pytester: pytest.Pytester, monkeypatch: pytest.Mon
     first = pytester.runpytest_subprocess(*plugin, "--llmbench-update", timeout=60)
     first.assert_outcomes(passed=4)
     baseline = pytester.path / "gates" / "base.yaml"
-    head, worse = baseline.read_text().split("  test_worse:\n")
+    worse_name = "  test_update_pass_and_fail.py/test_worse:\n"
+    head, worse = baseline.read_text().split(worse_name)
     steps = next(line for line in worse.splitlines() if "counters.steps" in line)
     worse = worse.replace(steps, "      counters.steps: 1")
-    baseline.write_text(f"{head}  test_worse:\n{worse}")
+    baseline.write_text(head + worse_name + worse)
     example.write_text(EXAMPLE.replace("SEATS", "3") + MISSING + AB)
 
     second = pytester.runpytest_subprocess(*plugin, timeout=60)

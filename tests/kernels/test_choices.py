@@ -142,6 +142,7 @@ def test_a_class_is_checked_whole(tmp_path: Path) -> None:
     [
         ("silu_mul", "import no_such_thing", "does not import: ModuleNotFoundError: No module"),
         ("silu_mul", "def f(:", "does not import: SyntaxError"),
+        ("silu_mul", "import sys; sys.exit(0)", "does not import: SystemExit: 0"),
         ("silu_mul", "raise RuntimeError('line\\nbreak')", "RuntimeError: line break"),
         ("silu_mul", "", r"registers 0 implementations of it \(none\)"),
         (
@@ -156,7 +157,7 @@ def test_a_class_is_checked_whole(tmp_path: Path) -> None:
         ),
         ("silu_mul", GOOD.replace("def gate(gate_up)", "def gate()"), "no parameter 'gate_up'"),
         ("silu_mul", GOOD.replace("silu_mul", "silu_mull"), "did you mean 'silu_mul'"),
-        ("silu_mul", GOOD.replace('"mine"', '"torch"'), "'torch' is registered twice"),
+        ("silu_mul", GOOD.replace('"mine"', '"torch"'), "registered twice; choose another backend"),
         (
             "w8a8_linear",
             CLASS.replace("self, x", "self, rows"),

@@ -14,6 +14,7 @@ from types import ModuleType
 import pytest
 import torch
 from llmbench.kernels import registry
+from llmbench.kernels.choices import load_plugin
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples" / "kernels"
 DOCUMENT = EXAMPLES.parents[1] / "kernels.md"
@@ -47,6 +48,17 @@ def test_the_pytorch_example_is_right() -> None:
     done = checked("silu_mul_torch.py", "cpu")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("torch-mine") == 3
+
+
+def test_the_pytorch_kernel_of_the_document_is_one_as_printed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    registry.implementations("silu_mul")
+    monkeypatch.setitem(registry._registered, "silu_mul", dict(registry._registered["silu_mul"]))
+    printed = DOCUMENT.read_text().split("In PyTorch it is as short as this", 1)[1]
+    path = tmp_path / "gates.py"
+    path.write_text(printed.split("```python\n", 1)[1].split("```", 1)[0])
+    assert load_plugin("silu_mul", str(path)) == "torch-mine"
 
 
 @pytest.fixture

@@ -75,6 +75,20 @@ def test_a_third_party_kernel_is_found_by_its_priority(monkeypatch: pytest.Monke
         implements("silu_mul", backend="mine")(mine)
 
 
+def test_an_installed_kernel_that_ends_the_process_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Installed:
+        value = "another.package"
+
+        def load(self) -> None:
+            sys.exit(0)
+
+    monkeypatch.setattr(registry, "entry_points", lambda **_: [Installed()])
+    with pytest.raises(KernelError, match=r"'another.package' does not import: SystemExit: 0"):
+        registry._load.__wrapped__("silu_mul")
+
+
 def test_triton_is_not_imported_until_its_kernel_runs() -> None:
     script = (
         "import sys, torch\n"

@@ -86,7 +86,7 @@ def test_each_trial_finds_the_prefix_cache_empty(monkeypatch: pytest.MonkeyPatch
         (
             {"op": "prepare", "protocol": PROTOCOL, "options": ["--bogus"], "field": "b"},
             "usage",
-            "b: '--bogus' .*No such option",
+            "b: 'bogus' is not an option of 'llmbench run'",
         ),
         (
             {"op": "prepare", "protocol": PROTOCOL, "options": ["--model", "/no"], "field": "b"},

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.presets import PRESETS, Preset
 from llmbench.harness.cli import app
+from llmbench.harness.cli.doctor import _engines
 from typer.testing import CliRunner
 
 from ...engines.plugins import brought
+
+NO_NAME: Any = object()
 
 
 @pytest.fixture(autouse=True)
@@ -114,3 +118,23 @@ def test_what_cannot_be_compared_is_said(named: list[str], said: str) -> None:
 def test_json_holds_every_preset() -> None:
     names = [preset["name"] for preset in json.loads(listing("--json"))]
     assert names == [*(preset.name for preset in PRESETS), "mine"]
+
+
+@pytest.mark.parametrize(
+    "broken", [ImportError("nonesuch"), Preset("odd", NO_NAME, "reserve", "paged", "a test")]
+)
+def test_a_plugin_that_brings_no_engine_is_said_beside_those_that_do(
+    broken: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every command ended with a traceback, and the exit code of a bug of ours."""
+    with brought(monkeypatch, {"odd": broken}):
+        result = CliRunner().invoke(app.app, ["engines", "--json"])
+        finding = _engines()
+    assert result.exit_code == 0
+    assert [preset["name"] for preset in json.loads(result.stdout)] == [one.name for one in PRESETS]
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert (finding.level, finding.detail.partition("; ")[2]) == (
+        "note",
+        line.removeprefix("error: "),
+    )

@@ -82,8 +82,33 @@ def test_a_crash_is_no_verdict(
         raise RuntimeError("a policy planned nothing")
 
     monkeypatch.setattr(virtual, "simulate_options", broken)
-    assert _main("gate", "--baseline", gate_yaml.name) == 70
-    assert "RuntimeError: a policy planned nothing" in capsys.readouterr().err
+    Path("gate.md").write_text("✅ passed")
+    reports = ("--github", "--markdown", "gate.md", "--junit", "gate.xml")
+    assert _main("gate", "--baseline", gate_yaml.name, *reports) == 70
+    said = capsys.readouterr()
+    assert "RuntimeError: a policy planned nothing\nruns.chat\n" in said.err
+    line = "runs.chat: RuntimeError: a policy planned nothing"
+    assert said.out == f"::error title=llmbench gate%3A undecided,file=gate.yaml::{line}\n"
+    assert f"- `{line}`" in Path("gate.md").read_text()
+    assert "✅" not in Path("gate.md").read_text()
+    assert ElementTree.parse("gate.xml").getroot().get("errors") == "1"
+
+
+def test_a_baseline_that_is_refused_is_reported_in_place_of_the_last_verdict(
+    gate_yaml: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever reads only the reports took the one before for this one."""
+    gate = ("gate", "--baseline", gate_yaml.name, "--markdown", "gate.md", "--junit", "gate.xml")
+    assert _main(*gate) == 4
+    gate_yaml.write_text(FILE.replace("vllm-v1", "nonesuch"))
+    assert _main(*gate, "--github") == 2
+    said = capsys.readouterr()
+    refused = "gate.yaml: runs.chat: engine: 'nonesuch' is not allowed; expected one of "
+    assert said.err.startswith(f"error: {refused}")
+    assert f"::error title=llmbench gate%3A undecided,file=gate.yaml::{refused}" in said.out
+    for report in ("gate.md", "gate.xml", "summary.md"):
+        assert "nonesuch" in Path(report).read_text()
+        assert "never made" not in Path(report).read_text()
 
 
 def test_in_a_workflow_annotations_come_by_themselves(
@@ -100,6 +125,7 @@ def test_in_a_workflow_annotations_come_by_themselves(
         ("--baseline", "missing.yaml"),
         ("--baseline", "."),
         ("--baseline", "gate.yaml", "--max-regression", "ttft.p99=1%"),
+        ("--baseline", "gate.yaml", "--max-regression", "ttft.p99=1%", "--update"),
         ("--baseline", "gate.yaml", "--run", "other"),
         ("--baseline", "gate.yaml", "--update", "--run", "other"),
         ("--baseline", ".", "--current", ".", "--update"),
@@ -174,6 +200,17 @@ def test_ab_finds_out_that_it_cannot_write_before_it_measures(
     said = capsys.readouterr()
     assert said.err.startswith(f"error: {option.removeprefix('--')}: ")
     assert not said.out
+
+
+def test_ab_that_is_refused_leaves_no_earlier_verdict(
+    sides: list[SideOptions], tmp_path: Path
+) -> None:
+    page = tmp_path / "ab.md"
+    page.write_text("✅ passed")
+    assert _main(*AB, "--engine paged", "--pairs", "few", "--markdown", str(page)) == 2
+    assert not sides
+    assert page.read_text().startswith("**⛔ `llmbench ab`: undecided: an error ended it**")
+    assert "pairs: 'few' is not allowed" in page.read_text()
 
 
 @pytest.mark.parametrize("option", ["--markdown", "--junit"])

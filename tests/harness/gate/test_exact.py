@@ -17,6 +17,7 @@ from llmbench.harness.gate.baseline import (
     write_baseline,
 )
 from llmbench.harness.gate.exact import gate_exact, judge_run, rules_of, run_of, update
+from llmbench.harness.gate.verdicts import worst_first
 from llmbench.harness.gate.virtual import simulate_options
 from llmbench.harness.result import Check, Result, Validity
 
@@ -175,16 +176,57 @@ def test_an_invalid_run_is_named() -> None:
         return result.model_copy(update={"validity": Validity(valid=False, checks=(check,))})
 
     with pytest.raises(InvalidRun, match=r"runs\.chat: one request was refused"):
-        gate_exact(Baseline("", {"chat": BaselineRun(OPTIONS)}), refusing)
+        update(Baseline("", {"chat": BaselineRun(OPTIONS)}), "1.2.3", refusing)
+
+
+def test_an_invalid_run_hides_no_other() -> None:
+    """The order of the file decided what was said."""
+
+    def refusing(options: Mapping[str, Any]) -> Result:
+        if "max-num-seqs" in options:
+            raise InvalidRun(f"{options['max-num-seqs']} seats are too few")
+        return simulate_options(options)
+
+    first, last = (BaselineRun({**OPTIONS, "max-num-seqs": seats}) for seats in (1, 2))
+    verdicts = gate_exact(Baseline("", {"a": first, "chat": RUN, "z": last}), refusing)
+    assert verdicts.exit_code == 3
+    assert verdicts.invalid == ("runs.a: 1 seats are too few", "runs.z: 2 seats are too few")
+    assert [row.name for row in verdicts.rows] == ["chat: workload"]
+
+
+def test_what_got_worse_by_most_comes_first() -> None:
+    """Of ten annotations that a page shows, the first nine were in alphabetical order."""
+    after = _with(
+        counters__preemptions=12, counters__mixed_steps=99, counters__prefix_hit_tokens=70
+    )
+    after = replace(after, quantities={**after.quantities, "ttft.p99": 0.20})
+    rows = worst_first(judge_run("chat", RUN, after))
+    assert [(row.verdict, row.name.removeprefix("chat: ")) for row in rows] == [
+        ("regressed", "counters.prefix_hit_tokens"),  # -30 %
+        ("regressed", "counters.preemptions"),  # +20 %
+        ("regressed", "counters.mixed_steps"),  # neither way is better
+        ("improved", "ttft.p99"),
+        ("passed", "counters.kv_peak_held_tokens"),
+    ]
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "'gate: 1' in it"),
-        ("gate: 2\nruns: {}", "'gate: 1' in it, not 2"),
-        ("gate: 1", "at least one run"),
-        ("gate: 1\nruns: {a: {option: {}}}", "runs.a.option"),
+        ("", "gate.yaml' has no 'gate: 1'; expected a YAML file of runs"),
+        ("[]", "gate.yaml' has no 'gate: 1'; expected a YAML file of runs"),
+        ("gate: 2\nruns: {}", "gate.yaml' is of format 2; this llmbench reads 1"),
+        ("gate: 1", "gate.yaml' has no runs; expected at least one under 'runs'"),
+        (
+            "gate: 1\nruns: {a: {option: {}}}",
+            "gate.yaml: runs.a: 'option' is not allowed; expected one of allowed, options, "
+            "quantities, workload (did you mean 'options'?)",
+        ),
+        (
+            "gate: 1\nruns: {a: {options: [engine, paged]}}",
+            "gate.yaml: runs.a.options: ['engine', 'paged'] is not allowed; expected a mapping",
+        ),
+        ("gate: 1\nruns: {a: {allowed: 2%}}", "runs.a.allowed: '2%' is not allowed; expected a m"),
         ("gate: 1\nruns: {a: {quantities: {ttft.p99: fast}}}", "ttft.p99: 'fast'"),
         ("gate: 1\nruns: {a: {quantities: {ttft.p99: .nan}}}", "ttft.p99: nan"),
         ("gate: 1\nruns: {a: {quantities: {ttft.p99: -.inf}}}", "expected a finite number"),
@@ -206,7 +248,7 @@ def test_a_bad_file_is_one_line(tmp_path: Path, text: str, said: str) -> None:
 
 
 def test_bad_options_and_rules_are_one_line() -> None:
-    with pytest.raises(ConfigError, match="No such option"):
+    with pytest.raises(ConfigError, match="options: 'bogus' is not an option of"):
         simulate_options({"bogus": 1})
     with pytest.raises(ConfigError, match=r"runs\.chat\.allowed.*did you mean 'ttft.p99'"):
         rules_of("chat", replace(RUN, allowed={"tftt.p99": "2%"}))
@@ -215,6 +257,9 @@ def test_bad_options_and_rules_are_one_line() -> None:
     )
     with pytest.raises(ConfigError, match=not_gated):
         rules_of("chat", replace(RUN, allowed={"e2el.p95": "2%"}))
+    never_made = BaselineRun(OPTIONS, {"ttft.p99": "2 percent"})
+    with pytest.raises(ConfigError, match=r"runs\.chat\.allowed: 'ttft.p99=2 percent'"):
+        list(judge_run("chat", never_made, RUN))
     with pytest.raises(ConfigError, match="run: 'b' is not allowed; expected a"):
         gate_exact(Baseline("", {"a": RUN}), simulate_options, only=["b"])
 
@@ -241,7 +286,14 @@ def test_a_baseline_that_is_not_there_is_not_called_forbidden(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"engin": "paged"}, r"^runs\.chat: options: '.*--engin=paged' .*No such option: --engin"),
+        (
+            {"engin": "paged"},
+            r"^runs\.chat: options: 'engin' is not an option of 'llmbench simulate' "
+            r"\(did you mean 'engine'\?\)$",
+        ),
+        ({"quality-tokens": 4}, r"'quality-tokens' is not an option of 'llmbench simulate'"),
+        ({"num-requests": "many"}, r"^runs\.chat: options: num_requests: 'many' is not allowed"),
+        ({"--seed": 1}, r"options: '--seed' is not allowed; expected the name without dashes"),
         ({"engine": "pagd"}, r"^runs\.chat: engine: 'pagd' .*did you mean 'paged'"),
         ({"free-memory-fraction": 90}, r"^runs\.chat: free_memory_fraction: 90"),
         ({"workload": "quik"}, r"^runs\.chat: workload: 'quik' "),
