@@ -130,6 +130,11 @@ def check_repeats(out: Path, design: Design, repeats: int) -> None:
         )
 
 
+def has_runs(out: Path) -> bool:
+    """Whether any cell's run is stored there."""
+    return any((out / CELLS).glob(f"*/{RESULT_FILE}"))
+
+
 def forget(out: Path) -> None:
     """Remove the ablation that a directory holds, so that nothing of it is taken for a new one's.
     Raises StoreError."""
