@@ -19,6 +19,7 @@ from .capacity_tables import (
     notes,
     order_sentence,
     sentence,
+    unshown,
 )
 
 
@@ -63,6 +64,7 @@ def _view(
                 one.binds or (("refusals",) if one.refused else ()),
                 tuple(notes(one)),
                 page,
+                unshown(one),
             )
             for one, page in zip(found, runs, strict=True)
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from llmbench.reports.capacity_model import Capacities, Capacity, RateTried
 from llmbench.reports.capacity_report import capacity_report
@@ -46,6 +47,20 @@ def test_the_verdict_is_short_and_says_once_what_holds() -> None:
     report = capacity_report(told(engine("a", 1.0), engine("b", 2.0), engine("c", 1.0)))
     assert report.verdict == "a and c hold it all up to 1/s; b holds it up to 2/s."
     assert report.statements[:3] == ("a holds at a.", "b holds at b.", "c holds at c.")
+
+
+def test_what_is_not_shown_is_marked_wherever_it_stands() -> None:
+    """Known wrong here: a plain "2" in the table for the capacity of a burst."""
+    report = capacity_report(
+        told(replace(engine("a", 1.0), unshown="in a burst"), engine("b", 2.0))
+    )
+    assert [one.detail for one in report.figures] == [
+        "a; 95\u00a0%: 1 to 2; in a burst",
+        "b; 95\u00a0%: 1 to 2",
+    ]
+    (table,) = (part for part in report.parts if isinstance(part, Table) and part.id == "together")
+    assert [row[1].text for row in table.rows] == ["1\u00a0?", "2"]
+    assert table.note.endswith(" ? in a burst.")
 
 
 def test_each_rate_is_marked() -> None:
