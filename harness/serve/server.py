@@ -18,6 +18,7 @@ import uvicorn
 
 from ...engines.clock import Clock, WallClock
 from ...engines.errors import ConfigError
+from ...reports.format import size
 from ..config import RunConfig
 from ..machine.open_files import raise_open_files
 from ..machine.port import bind, check_port, listen
@@ -79,7 +80,7 @@ def serve(run: RunConfig, config: ServeConfig, report: Report, ready: Report, wa
                     f"the engine has {counted(loaded.cores.engine)} to itself, "
                     f"this server keeps to {counted(loaded.cores.rest)}"
                 )
-            kv = f"{loaded.settings.kv_memory_bytes / 2**20:.0f} MiB ({loaded.kv_tokens} tokens)"
+            kv = f"{size(loaded.settings.kv_memory_bytes)} ({loaded.kv_tokens} tokens)"
             line = f"{url(listener)}  model {service.offer.name}, engine {run.label}, KV {kv}"
             run_server(service, listener, config.grace_s, lambda: ready(line))
         finally:
