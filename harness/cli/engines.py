@@ -26,6 +26,8 @@ def engines(as_json: AsJson = False) -> None:
 
     console = TerminalConsole()
     table = Table("engine", "batching", "admission", "kv", "also", box=None, pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"  # a name that is cut cannot be typed
     for preset in presets():
         engine = engine_config(preset.name)
         names = " = ".join((preset.name, *preset.aliases))

@@ -202,7 +202,7 @@ def _print_list(rows: list[dict[str, Any]], chosen_for: str) -> None:
     for op, implementations in groupby(rows, key=lambda row: row["op"]):
         table = Table.grid(padding=(0, 2, 0, 0))
         for width in _LIST_WIDTHS:
-            table.add_column(min_width=width)
+            table.add_column(min_width=width, overflow="fold")  # a name that is cut is none to type
         table.add_column()
         for row in implementations:
             table.add_row(
