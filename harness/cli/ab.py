@@ -72,7 +72,10 @@ def ab(
         str, typer.Option(help="About how long a trial takes; sets its number of requests.")
     ] = "1s",
     num_requests: Annotated[
-        int | None, typer.Option(help="Requests a trial, in place of --trial-time.")
+        int | None,
+        typer.Option(
+            "--num-requests", "--num-prompts", help="Requests a trial, in place of --trial-time."
+        ),
     ] = None,
     trial_timeout: Annotated[
         str | None,
