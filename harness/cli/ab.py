@@ -131,6 +131,8 @@ def ab(
         raise ConfigError("pairs", pairs, "auto or a number")
     if num_requests is not None and num_requests < 1:
         raise ConfigError("num_requests", num_requests, "at least 1")
+    if seed < 0:
+        raise ConfigError("seed", seed, "0 or more")
     length = Length(
         None if pairs == "auto" else int(pairs),
         max_pairs,

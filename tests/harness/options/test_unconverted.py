@@ -27,6 +27,13 @@ from llmbench.harness.options.words import run_settings
         (["simulate", "--max-output-len", "9" * 400], "expected 1 to 1,000,000,000,000"),
         (["simulate", "--workload", "9" * 400], "cannot be looked up: File name too long"),
         (["explain", "9" * 400], "cannot be looked up: File name too long"),
+        (["bench-engine", "--batch", "9" * 400], "expected at least 1, at most 1,000,000"),
+        (["ab", "--seed", "-1", "--", ""], "seed: -1 is not allowed; expected 0 or more"),
+        (["quantize", "bundled", "--out", "no/q", "--threads", "9" * 400], "this machine's cores"),
+        (
+            ["quantize", "bundled", "--out", "q", "--calibration", ""],
+            "calibration: '' is not allowed; expected",
+        ),
         (["run", "--nope"], "--nope"),
         (["run", "--repeats"], "--repeats"),
     ],
