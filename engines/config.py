@@ -125,7 +125,7 @@ class EngineConfig:
                 _one_of(name, value, allowed)
         for name in ("delay_factor", "long_prefill_tokens"):
             if not 0 <= getattr(self, name) <= LARGEST:
-                raise ConfigError(name, getattr(self, name), f"0 to {LARGEST:.0e}")
+                raise ConfigError(name, getattr(self, name), f"0 or more, at most {LARGEST:.0e}")
         if not 0 <= self.watermark < 1:
             raise ConfigError("watermark", self.watermark, "0 or more and less than 1")
         for field in (
