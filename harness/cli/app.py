@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import inspect
 import logging
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -166,6 +168,8 @@ def main(arguments: list[str] | None = None) -> None:
     if problem := unwritten():
         say_error(problem)
         code = code or Exit.USAGE
+    # The verdict is said: one more Ctrl-C would only be a traceback of a library that tidies up.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     sys.exit(code)
 
 

@@ -294,6 +294,6 @@ def _carry_out(
         try:
             measured = measured_by(watch)
         except KeyboardInterrupt:
-            say_error("interrupted before anything was measured: nothing is saved")
+            say_error("interrupted before there was a result: nothing is saved")
             return Exit.INTERRUPTED
     return finish(measured, directory, stood, as_json=printed.as_json)

@@ -69,6 +69,6 @@ def simulate(
         try:
             measured = measure(prepared, watch)
         except KeyboardInterrupt:
-            say_error("interrupted before anything was simulated: nothing is saved")
+            say_error("interrupted before there was a result: nothing is saved")
             raise typer.Exit(Exit.INTERRUPTED) from None
     raise typer.Exit(finish(measured, directory, stood, as_json=as_json))
