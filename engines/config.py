@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, get_args
@@ -26,6 +25,7 @@ LOAD_FORMATS = ("auto", "dummy")
 CUDA_GRAPHS = ("auto", "on", "off")
 
 CPU_KV_MEMORY_BYTES = 2**30
+LARGEST = 10**18  # of any count: a float and 64 bits hold it, and products of it
 DEFAULT_MAX_NUM_SEQS = 256  # vLLM's default
 # A step that computes prompts whole has room for the longest there may be, as in vLLM v0.
 LEAST_DEFAULT_BATCHED_TOKENS = 2048
@@ -124,8 +124,8 @@ class EngineConfig:
             if value is not None:
                 _one_of(name, value, allowed)
         for name in ("delay_factor", "long_prefill_tokens"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(name, getattr(self, name), "0 or more, and finite")
+            if not 0 <= getattr(self, name) <= LARGEST:
+                raise ConfigError(name, getattr(self, name), f"0 or more, at most {LARGEST:.0e}")
         if not 0 <= self.watermark < 1:
             raise ConfigError("watermark", self.watermark, "0 or more and less than 1")
         for field in (
@@ -141,6 +141,8 @@ class EngineConfig:
             value = getattr(self, field)
             if value is not None and value < 1:
                 raise ConfigError(field, value, "at least 1")
+            if value is not None and value > LARGEST:
+                raise ConfigError(field, value, f"at most {LARGEST:.0e}")
         self._check_choices_agree()
 
     def _check_choices_agree(self) -> None:

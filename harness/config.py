@@ -16,6 +16,7 @@ from ..engines.quantization.methods import QuantParts, join_quant
 from ..reports.glossary import setting_text
 
 Arrival = Literal["poisson", "constant", "own"]
+_MOST = 1_000_000_000  # warm-up requests, or tokens of a text
 
 
 def parse_arrival(text: str) -> Arrival:
@@ -85,18 +86,26 @@ class RunConfig:
     command: str = ""
 
     def __post_init__(self) -> None:
-        for name, least in (("seed", 0), ("warmup_requests", 0), ("quality_tokens", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(name, getattr(self, name), f"{least} or more")
+        if self.seed < 0:
+            raise ConfigError("seed", self.seed, "0 or more")
+        for name in ("warmup_requests", "quality_tokens"):
+            if not 0 <= getattr(self, name) <= _MOST:
+                raise ConfigError(name, getattr(self, name), f"0 or more, at most {_MOST:,}")
         check_price(self.price_per_hour)
-        cores = os.cpu_count() or 1
-        if self.threads is not None and not 1 <= self.threads <= cores:
-            raise ConfigError("threads", self.threads, f"1 to {cores}, this machine's cores")
+        if self.threads is not None:
+            check_threads(self.threads)
 
     @property
     def label(self) -> str:
         """`paged + awq`, with what was changed from the preset."""
         return describe_engine(self.engine)
+
+
+def check_threads(threads: int) -> None:
+    """Raises ConfigError."""
+    cores = os.cpu_count() or 1
+    if not 1 <= threads <= cores:
+        raise ConfigError("threads", threads, f"1 to {cores}, this machine's cores")
 
 
 # What else decides a schedule; how much room it has is in the settings, for a column is narrow.

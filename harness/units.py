@@ -19,10 +19,14 @@ _FACTORS = {
     "mb": 10**6,
     "g": 10**9,
     "gb": 10**9,
+    "t": 10**12,
+    "tb": 10**12,
     "kib": 2**10,
     "mib": 2**20,
     "gib": 2**30,
+    "tib": 2**40,
 }
+_LARGEST_BYTES = 10**18
 UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
 _DURATION = re.compile(r"(?P<number>[0-9.eE+-]+?)\s*(?P<unit>[a-z]*)")
 
@@ -32,10 +36,12 @@ def parse_bytes(field: str, text: str) -> int:
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-zA-Z]*)\s*", text)
     if match is None or match[2].lower() not in _FACTORS:
         raise ConfigError(field, text, "a size such as 512MiB, 2GiB or a number of bytes")
-    size_bytes = int(float(match[1]) * _FACTORS[match[2].lower()])
+    size_bytes = float(match[1]) * _FACTORS[match[2].lower()]
     if size_bytes < 1:
         raise ConfigError(field, text, "more than nothing, such as 512MiB")
-    return size_bytes
+    if size_bytes > _LARGEST_BYTES:
+        raise ConfigError(field, text, f"at most {_LARGEST_BYTES:.0e} bytes, such as 512MiB")
+    return int(size_bytes)
 
 
 def parse_share(field: str, text: str) -> float:

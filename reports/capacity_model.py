@@ -19,7 +19,8 @@ class Capacity:
     holds, in a few words. more: what the answer says beyond that. capacity_per_s: 0 where no rate
     holds, inf where any does; of `arriving`: requests or sessions. interval: in words. trials:
     ascending. binds: what is missed above it. notes: what the answer cannot carry. page: of its run
-    at capacity, a relative path; empty without one."""
+    at capacity, a relative path; empty without one. unshown: what the capacity is not, in a few
+    words; empty where it is what was asked for."""
 
     label: str
     answer: str
@@ -32,6 +33,7 @@ class Capacity:
     binds: tuple[str, ...]
     notes: tuple[str, ...]
     page: str
+    unshown: str = ""
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,8 @@ def _answers(engines: Sequence[Capacity]) -> Iterator[str]:
 
 def _figure(one: Capacity) -> KeyFigure:
     detail = f"{one.label}; 95\u00a0%: {one.interval}"
+    if one.unshown:
+        detail += f"; {one.unshown}"
     return KeyFigure("Capacity", _capacity(one), f"{one.arriving}/s", detail)
 
 
@@ -147,7 +149,7 @@ def _engines(told: Capacities) -> Table:
     rows = [
         (
             Cell(one.label, link=one.page),
-            _capacity(one),
+            _capacity(one) + ("\u00a0?" if one.unshown else ""),
             one.interval,
             " and ".join(one.binds) or "nothing",
         )
@@ -155,6 +157,9 @@ def _engines(told: Capacities) -> Table:
     ]
     of = told.engines[0].arriving
     heads = ("Engine", f"Capacity ({of}/s)", "95 % interval", "Binds")
-    note = "Each engine's name leads to its run at capacity."
+    unshown = dict.fromkeys(one.unshown for one in told.engines if one.unshown)
+    note = " ".join(
+        ("Each engine's name leads to its run at capacity.", *(f"? {text}." for text in unshown))
+    )
     words = ("95 % interval", "Binds")
     return table("together", "At capacity", heads, rows, words=words, note=note)

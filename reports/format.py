@@ -110,7 +110,11 @@ def quantity(value: float | None, unit: str) -> str:
     """A number with its unit, in the scale that suits it: (0.2104, "s") -> "210 ms"."""
     if unit == "s" and value is not None and is_present(value) and 1 <= abs(value) < 10:
         return Scale("s").quantity(value)  # alone, "1.24 s" reads better than "1 240 ms"
-    return scale_of(unit, [value]).quantity(value)
+    scale = scale_of(unit, [value])
+    if unit == "bytes" and value is not None and is_present(value) and value * scale.factor < 1000:
+        # A pool of whole blocks is some bytes short of a round size: "1 GiB", as it was asked for.
+        value = float(f"{value * scale.factor:.3g}") / scale.factor
+    return scale.quantity(value)
 
 
 def seconds(value: float | None) -> str:

@@ -137,6 +137,9 @@ class PlannedRequest:
     messages: tuple[Message, ...] = ()
 
 
+LONGEST_CAP = 10**12  # no request is as long
+
+
 @dataclass(frozen=True)
 class LengthLimits:
     """The longest a request may be.
@@ -150,10 +153,12 @@ class LengthLimits:
     max_total_tokens: int
 
     def __post_init__(self) -> None:
-        for name in ("max_input_tokens", "max_output_tokens"):
-            cap = getattr(self, name)
-            if cap is not None and cap < 1:
-                raise WorkloadError(name, cap, "at least 1")
+        for option, cap in (
+            ("max_input_len", self.max_input_tokens),
+            ("max_output_len", self.max_output_tokens),
+        ):
+            if cap is not None and not 1 <= cap <= LONGEST_CAP:
+                raise WorkloadError(option, cap, f"1 to {LONGEST_CAP:,}")
         if self.max_total_tokens < 2:
             raise WorkloadError(
                 "max_total_tokens", self.max_total_tokens, "at least 2: one token in, one out"

@@ -20,6 +20,7 @@ import numpy as np
 from ...engines.errors import ConfigError
 from ..cells.identity import Identity, place_of
 from ..cells.runner import CellRunner, attempt, store_measured
+from ..run.seeds import check_repeats as check_number_of_repeats
 from ..run.seeds import seed_of_repeat
 from ..storage.directories import check_only
 from ..storage.store import RESULT_FILE, RunOnDisk, StoreError
@@ -67,8 +68,7 @@ def check(design: Design, runner: CellRunner, *, repeats: int, seed: int) -> Che
     a level that no cell can have, for repeats below 1, for cells of one name, and for cells that
     would not be sent the same requests.
     """
-    if repeats < 1:
-        raise ConfigError("repeats", repeats, "1 or more")
+    check_number_of_repeats(repeats)
     _check_names(design)
     not_run: list[NotRun] = []
     identities: dict[Cell, Identity] = {}
@@ -128,6 +128,11 @@ def check_repeats(out: Path, design: Design, repeats: int) -> None:
         raise StoreError(
             "out", out, f"holds {numbered[most]}; expected --repeats {most} or more; {_OR}"
         )
+
+
+def has_runs(out: Path) -> bool:
+    """Whether any cell's run is stored there."""
+    return any((out / CELLS).glob(f"*/{RESULT_FILE}"))
 
 
 def forget(out: Path) -> None:

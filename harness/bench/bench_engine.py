@@ -24,6 +24,8 @@ from .cases import CONTEXT_TOKENS, Case
 from .device_kernels import KernelTime, record_on_gpu
 from .engine_turns import Side, Timed, time_by_turns
 
+_MOST = 1_000_000
+
 
 @dataclass(frozen=True)
 class CaseResult:
@@ -87,8 +89,8 @@ def cases(
     """Decodes first, each batch after each context. Raises ConfigError for a number below 1."""
     for field, values in (("batch", batches), ("prompt", prompts), ("context", contexts)):
         for value in values:
-            if value < 1:
-                raise ConfigError(field, value, "at least 1")
+            if not 1 <= value <= _MOST:
+                raise ConfigError(field, value, f"at least 1, at most {_MOST:,}")
     return (
         *(Case("decode", batch, context) for context in contexts for batch in batches),
         *(Case("prefill", 1, tokens) for tokens in prompts),

@@ -72,7 +72,10 @@ def ab(
         str, typer.Option(help="About how long a trial takes; sets its number of requests.")
     ] = "1s",
     num_requests: Annotated[
-        int | None, typer.Option(help="Requests a trial, in place of --trial-time.")
+        int | None,
+        typer.Option(
+            "--num-requests", "--num-prompts", help="Requests a trial, in place of --trial-time."
+        ),
     ] = None,
     trial_timeout: Annotated[
         str | None,
@@ -130,6 +133,8 @@ def ab(
             raise ConfigError("pairs", pairs, "auto or a number")
         if num_requests is not None and num_requests < 1:
             raise ConfigError("num_requests", num_requests, "at least 1")
+        if seed < 0:
+            raise ConfigError("seed", seed, "0 or more")
         length = Length(
             None if pairs == "auto" else int(pairs),
             max_pairs,

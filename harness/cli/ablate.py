@@ -168,7 +168,14 @@ def _measure(
     from ...engines.errors import ConfigError
     from ..ablation.analyse import analyse
     from ..ablation.factorial import Factorial
-    from ..ablation.run import check, check_directory, check_repeats, forget, run_cells
+    from ..ablation.run import (
+        check,
+        check_directory,
+        check_repeats,
+        forget,
+        has_runs,
+        run_cells,
+    )
     from ..errors import InvalidRun
     from ..rendering import ablation_reports
 
@@ -181,8 +188,11 @@ def _measure(
     try:
         ran = run_cells(checked, runner, directory, watch)
     except KeyboardInterrupt:
-        say_text(f"cells that ended are in {directory}; the same command goes on from there")
-        raise
+        if has_runs(directory):
+            say_text(f"cells that ended are in {directory}; the same command goes on from there")
+            raise
+        say_error("interrupted before a cell ended: the same command begins again")
+        raise typer.Exit(Exit.INTERRUPTED) from None
     for one in ran.failed:
         say_error(f"not run, in no effect: {one.cell.name}: {one.reason}")
     watch.stage("working out effects")

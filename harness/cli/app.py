@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import errno
 import inspect
 import logging
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -165,6 +168,8 @@ def main(arguments: list[str] | None = None) -> None:
     if problem := unwritten():
         say_error(problem)
         code = code or Exit.USAGE
+    # The verdict is said: one more Ctrl-C would only be a traceback of a library that tidies up.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     sys.exit(code)
 
 
@@ -207,6 +212,13 @@ def _carry_out(arguments: list[str] | None) -> int:
         # A group of commands without one of them shows its help, and has no more to say.
         if problem := usage_problem(error):
             say_error(f"{problem} (see --help)")
+        return Exit.USAGE
+    except OSError as error:
+        # Of a name that is too long, and below a closed directory, not even `exists` has an answer.
+        if error.errno not in (errno.ENAMETOOLONG, errno.EACCES) or error.filename is None:
+            traceback.print_exc()
+            return Exit.BUG
+        say_error(f"path: {str(error.filename)!r} cannot be looked up: {error.strerror}")
         return Exit.USAGE
     except Exception:  # noqa: BLE001 -- shown whole, below
         traceback.print_exc()

@@ -13,7 +13,7 @@ from ...engines.quantization.methods import quant_of
 from ...reports.format import rounded_percent
 from ..options.run import with_run_options
 from .console import TerminalConsole, foreign, numbers
-from .exits import Exit, say, say_text
+from .exits import Exit, say, say_error, say_text
 from .output import write_text
 
 if TYPE_CHECKING:
@@ -80,16 +80,21 @@ def bench_engine(
     from ..storage.whole_file import check_writable
 
     check_writable("out", out)
-    result = measure(
-        settings.model,
-        settings.engine,
-        cases(batch or (1, 8, 32), prompt or (128, 512, 2048), context or (CONTEXT_TOKENS,)),
-        command=shlex.join(["llmbench", *sys.argv[1:]]),
-        seed=settings.seed,
-        threads=settings.threads,
-        report=(lambda _: None) if quiet else say_text,
-        profile=profile,
-    )
+    asked = cases(batch or (1, 8, 32), prompt or (128, 512, 2048), context or (CONTEXT_TOKENS,))
+    try:
+        result = measure(
+            settings.model,
+            settings.engine,
+            asked,
+            command=shlex.join(["llmbench", *sys.argv[1:]]),
+            seed=settings.seed,
+            threads=settings.threads,
+            report=(lambda _: None) if quiet else say_text,
+            profile=profile,
+        )
+    except KeyboardInterrupt:
+        say_error("interrupted before anything was timed: nothing is saved")
+        raise typer.Exit(Exit.INTERRUPTED) from None
     from ..storage.json_text import json_text
 
     write_text(out, json_text(result.as_json()) + "\n")

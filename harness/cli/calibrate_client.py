@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .exits import say_text
+from .exits import Exit, say_error, say_text
 
 EPILOG = "\n\n".join(
     (
@@ -49,7 +49,11 @@ def calibrate_client(
     path = out or default_path()
     if not limit:
         check_writable("out", path)
-    found = calibrate_client(GRID, say_text, seconds=seconds, processes=processes, seed=seed)
+    try:
+        found = calibrate_client(GRID, say_text, seconds=seconds, processes=processes, seed=seed)
+    except KeyboardInterrupt:
+        say_error("interrupted before every load was measured: nothing is saved")
+        raise typer.Exit(Exit.INTERRUPTED) from None
     within = largest_within(found)
     if within is None:
         print("no load was within the client's limits: is the machine busy with something else?")

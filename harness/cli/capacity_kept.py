@@ -20,6 +20,7 @@ from .capacity_tables import (
     notes,
     order_sentence,
     sentence,
+    unshown,
 )
 
 
@@ -65,6 +66,7 @@ def _view(
                 one.binds or (("refusals",) if one.refused else ()),
                 tuple(notes(one)),
                 page,
+                unshown(one),
             )
             for one, page in zip(found, runs, strict=True)
         ),

@@ -59,6 +59,8 @@ def print_capacities(
         console.print(_trials(found[0].search, found[0].arriving))
         console.print()
     console.print(_compared(found))
+    for text in dict.fromkeys(filter(None, map(unshown, found))):
+        console.print(f"[dim]? {foreign(text)}[/]")
     console.print(f"\n{SAME[found[0].arriving]}")
     for error in dict.fromkeys(one.error for one in found):
         console.print(f"[yellow]simulated[/] {foreign(error)}")
@@ -125,10 +127,16 @@ def _if_too_short(one: EngineCapacity) -> str:
 
 
 def _unshown(one: EngineCapacity) -> str:
+    """As `unshown`, to follow the rate in a sentence."""
+    text = unshown(one)
+    return f", {text}" if text else ""
+
+
+def unshown(one: EngineCapacity) -> str:
     """What the rate is not, beside it; the notes say why. Empty where it is what was asked for."""
     if _is_burst(one):
-        return ", in a burst: not shown for a lasting load"
-    return " in this run, too few requests to show it" if _are_few(one) else ""
+        return "in a burst: not shown for a lasting load"
+    return "in this run: too few requests to show it" if _are_few(one) else ""
 
 
 def _is_burst(one: EngineCapacity) -> bool:
@@ -263,7 +271,7 @@ def _compared(found: Sequence[EngineCapacity]) -> Table:
 
 
 def _capacity_text(one: EngineCapacity) -> str:
-    return _or_any(one.capacity_per_s)
+    return _or_any(one.capacity_per_s) + ("\u00a0?" if unshown(one) else "")
 
 
 def _or_any(rate_per_s: float) -> str:

@@ -12,7 +12,7 @@ import typer
 from ..options.run import is_typed, refused
 from .console import STYLES, TerminalConsole, foreign
 from .earlier import Overwrite, check_claims, refuse_overwrite
-from .exits import say
+from .exits import Exit, say, say_error
 from .figures import Figures, draw
 from .output import AsJson, Quiet, write_texts
 
@@ -72,9 +72,13 @@ def claims(
         check_claims(out, command, overwrite=overwrite)
     told = _print if not as_json else _nothing
     with watching(quiet=quiet or as_json) as watch:
-        found = examine_claims(
-            names or (), model, watch, measure=not simulated, command=command, told=told
-        )
+        try:
+            found = examine_claims(
+                names or (), model, watch, measure=not simulated, command=command, told=told
+            )
+        except KeyboardInterrupt:
+            say_error("interrupted before every claim was examined: nothing is saved")
+            raise typer.Exit(Exit.INTERRUPTED) from None
     if out is not None:
         write_texts(out, claims_reports(found))
     if figures is not None:

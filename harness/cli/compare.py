@@ -11,7 +11,7 @@ import typer
 from .console import foreign
 from .exits import say
 from .figures import Figures, draw
-from .output import write_texts
+from .output import AsJson, write_texts
 
 if TYPE_CHECKING:
     from ...reports.model import Comparison
@@ -45,7 +45,7 @@ def compare(
     allow_invalid: Annotated[
         bool, typer.Option(help="Compare runs that are not valid, too, and say so.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print no tables and notes: the answer alone.")
     ] = False,

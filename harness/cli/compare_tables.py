@@ -24,6 +24,7 @@ _SIGNS: dict[Verdict, str] = {"better": "+", "worse": "-", "same": "=", "inconcl
 _STYLES: dict[Verdict, str] = {"better": "green", "worse": "red", "inconclusive": "dim"}
 # Longer names are letters in a table that has no room for them.
 _SHORT_NAME = 10
+_LONGEST_END = len("0.0148 to")
 
 
 @dataclass(frozen=True)
@@ -126,16 +127,19 @@ def _metrics(comparison: Comparison, layout: _Layout, others: Sequence[int]) -> 
     """others: places of the runs that are held against the first."""
     shown = (0, *others)
     table = Table(box=None, pad_edge=False)
-    table.add_column("metric")
+    labels = row_labels(comparison.rows)
+    longest_word = max((cell_len(word) for label in labels for word in label.split()), default=0)
+    table.add_column("metric", min_width=longest_word)
     table.add_column("unit", no_wrap=True)
     for at in shown:
         table.add_column(foreign(layout.names[at]), justify="right", no_wrap=True)
         if at:
             table.add_column("ratio", justify="right", no_wrap=True)
-            table.add_column("interval", no_wrap=True)
+            # In too narrow a terminal an interval breaks between its ends, and no name is cut.
+            table.add_column("interval", no_wrap=layout.words, min_width=_LONGEST_END)
             table.add_column("verdict" if layout.words else "", no_wrap=True)
     rows = comparison.rows
-    for label, row, scale in zip(row_labels(rows), rows, row_scales(rows), strict=True):
+    for label, row, scale in zip(labels, rows, row_scales(rows), strict=True):
         cells = [scale.number(row.values[0])]
         for at in others:
             cells += [scale.number(row.values[at]), *_ratio(row.ratios[at], words=layout.words)]

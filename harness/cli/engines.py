@@ -50,6 +50,8 @@ def engines(named: Named = None, as_json: AsJson = False) -> None:
 
     console = TerminalConsole()
     table = Table("engine", "batching", "admission", "kv", "also", box=None, pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"  # a name that is cut cannot be typed
     for preset, engine in usable:
         names = " = ".join((preset.name, *preset.aliases))
         table.add_row(

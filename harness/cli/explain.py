@@ -38,7 +38,12 @@ def explain(
             f"With --request: how many of its slow tokens (default {DEFAULT_TOKENS}).",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, in seconds.")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print the result as JSON on standard output; times are in seconds."
+        ),
+    ] = False,
 ) -> None:
     """Split latency into queue, prefill, decode, preemption and host: the parts sum to what was
     measured, and the residual is shown."""

@@ -121,12 +121,15 @@ def check(
     _interpret_triton_on(device)
     import secrets
 
+    from ...engines.errors import ConfigError
     from ...kernels.check import judged, trials
     from ...kernels.choices import resolve_choices
 
     only = resolve_choices(kernel or ())
     at = device_named(device)
     seed = secrets.randbelow(2**31) if seed is None else seed
+    if not 0 <= seed < 2**63:
+        raise ConfigError("seed", seed, "0 or more, less than 2^63")
     found = trials(ops_named(op, only), at, dtypes_named(dtype) if dtype else None, only)
     if implementation:
         found = [one for one in found if one.implementation.name in implementation]
@@ -157,10 +160,11 @@ def _checked(
 ) -> Iterator[tuple[Trial, list[Verdict]]]:
     from ...engines.errors import ConfigError
 
-    if jobs is not None and jobs < 1:
-        raise ConfigError("jobs", jobs, "1 or more")
+    cores = len(os.sched_getaffinity(0))
+    if jobs is not None and not 1 <= jobs <= cores:
+        raise ConfigError("jobs", jobs, f"1 to {cores}, the cores that it may use")
     if jobs is None:
-        jobs = min(MOST_JOBS, len(os.sched_getaffinity(0))) if at.type == "cuda" else 1
+        jobs = min(MOST_JOBS, cores) if at.type == "cuda" else 1
     if jobs == 1:
         from ...kernels.check import check as verdicts_of
 
@@ -202,7 +206,7 @@ def _print_list(rows: list[dict[str, Any]], chosen_for: str) -> None:
     for op, implementations in groupby(rows, key=lambda row: row["op"]):
         table = Table.grid(padding=(0, 2, 0, 0))
         for width in _LIST_WIDTHS:
-            table.add_column(min_width=width)
+            table.add_column(min_width=width, overflow="fold")  # a name that is cut is none to type
         table.add_column()
         for row in implementations:
             table.add_row(

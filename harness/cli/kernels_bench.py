@@ -13,6 +13,8 @@ from .exits import Exit, say, say_text
 from .kernel_options import Device, Kernels, Ops, device_named, dtypes_named, ops_named
 from .output import AsJson
 
+_MOST = 1_000_000
+
 if TYPE_CHECKING:
     from ...kernels.bench import Timing
     from ...kernels.rates import Rates
@@ -72,7 +74,7 @@ def bench(
         steps=_steps(batch, context, prompt),
         dtype=dtypes_named([dtype])[0],
         device=device_named(device),
-        turns=_at_least("turns", turns, 1),
+        turns=_within("turns", turns, 1),
         with_reference=reference,
     )
     if out is not None:
@@ -99,9 +101,9 @@ def _steps(batch: str, context: int, prompt: int) -> list[StepShape]:
         sizes = [int(one) for one in batch.split(",")]
     except ValueError as error:
         raise ConfigError("batch", batch, "numbers, as 1,8") from error
-    _at_least("context", context, 1)
-    _at_least("prompt", prompt, 0)
-    steps = [StepShape(_at_least("batch", one, 1), context) for one in sizes if one != 0]
+    _within("context", context, 1)
+    _within("prompt", prompt, 0)
+    steps = [StepShape(_within("batch", one, 1), context) for one in sizes if one != 0]
     if prompt:
         steps.append(StepShape(prompt=prompt))
     if not steps:
@@ -109,11 +111,11 @@ def _steps(batch: str, context: int, prompt: int) -> list[StepShape]:
     return steps
 
 
-def _at_least(name: str, value: int, least: int) -> int:
+def _within(name: str, value: int, least: int) -> int:
     from ...engines.errors import ConfigError
 
-    if value < least:
-        raise ConfigError(name, value, f"{least} or more")
+    if not least <= value <= _MOST:
+        raise ConfigError(name, value, f"{least} or more, at most {_MOST:,}")
     return value
 
 

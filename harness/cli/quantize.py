@@ -145,10 +145,12 @@ def quantize(
     """
     import torch
 
+    from ..config import check_threads
     from ..quality.quantize import QuantizeConfig, prepare
     from ..quality.quantize import quantize as run
 
     if threads is not None:
+        check_threads(threads)
         torch.set_num_threads(threads)
     report = _silent if quiet else say
     config = QuantizeConfig(

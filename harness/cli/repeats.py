@@ -30,14 +30,6 @@ RepeatsAsked = Annotated[
 ]
 
 
-def check_repeats(repeats: int) -> None:
-    """Raises ConfigError."""
-    from ...engines.errors import ConfigError
-
-    if repeats < 1:
-        raise ConfigError("repeats", repeats, "1 or more")
-
-
 def run_repeated(
     runner_of: Callable[[Watch], Runner],
     directory: Path,

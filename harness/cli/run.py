@@ -18,7 +18,7 @@ from .earlier import Overwrite, check_run, refuse_overwrite
 from .exits import Exit, say_error
 from .figures import Figures
 from .output import AsJson, Out, Quiet, default_directory, directory_name, finish
-from .repeats import RepeatsAsked, check_repeats, run_repeated
+from .repeats import RepeatsAsked, run_repeated
 
 if TYPE_CHECKING:
     from ..client.prepare import ServerRunConfig
@@ -124,6 +124,7 @@ def run(
     """
     from ...engines.errors import ConfigError
     from ..frontier.methods import is_list, parse_methods
+    from ..run.seeds import check_repeats
 
     check_repeats(repeats)
     refuse_overwrite(context, goes_on=repeats > 1 or is_list(str(context.params["quant"])))
@@ -293,6 +294,6 @@ def _carry_out(
         try:
             measured = measured_by(watch)
         except KeyboardInterrupt:
-            say_error("interrupted before anything was measured: nothing is saved")
+            say_error("interrupted before there was a result: nothing is saved")
             return Exit.INTERRUPTED
     return finish(measured, directory, stood, as_json=printed.as_json)

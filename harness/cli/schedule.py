@@ -63,7 +63,10 @@ def schedule(
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON; with --compare, a list.")
+        bool,
+        typer.Option(
+            "--json", help="Print the result as JSON on standard output; with --compare, a list."
+        ),
     ] = False,
     example: Annotated[
         bool, typer.Option("--example", help="Print a commented scenario to start from.")
@@ -81,6 +84,8 @@ def schedule(
     No model is run: requests are lengths, and any preset decides as it would in a real run.
     """
     if example:
+        if as_json:
+            raise ConfigError("json", True, "not with --example, whose comments no JSON has")
         from ..schedule.example import EXAMPLE
 
         print(EXAMPLE, end="")

@@ -56,7 +56,7 @@ def serve(
     grace: Annotated[
         float,
         typer.Option(
-            help="Seconds that replies have to end after SIGTERM or Ctrl-C.",
+            help="Seconds that replies have to end after SIGTERM or Ctrl-C; a second ends them.",
             rich_help_panel="Server",
         ),
     ] = 10.0,

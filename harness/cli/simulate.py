@@ -13,7 +13,7 @@ from ..options.run import NOT_SIMULATED, with_run_options
 from .earlier import Overwrite, check_run, refuse_overwrite
 from .exits import Exit, say_error
 from .output import AsJson, Out, Quiet, as_asked, default_directory, directory_name, finish
-from .repeats import RepeatsAsked, check_repeats, run_repeated
+from .repeats import RepeatsAsked, run_repeated
 
 if TYPE_CHECKING:
     from ..config import RunConfig
@@ -46,6 +46,7 @@ def simulate(
     quiet: Quiet = False,
 ) -> None:
     """Serve a workload in virtual time: no weights, no GPU, the same bytes every time."""
+    from ..run.seeds import check_repeats
     from ..simulation.simulate import prepare_simulation
     from ..simulation.simulate import simulate as measure
     from .progress import watching
@@ -68,6 +69,6 @@ def simulate(
         try:
             measured = measure(prepared, watch)
         except KeyboardInterrupt:
-            say_error("interrupted before anything was simulated: nothing is saved")
+            say_error("interrupted before there was a result: nothing is saved")
             raise typer.Exit(Exit.INTERRUPTED) from None
     raise typer.Exit(finish(measured, directory, stood, as_json=as_json))

@@ -28,7 +28,7 @@ EPILOG = "\n\n".join(
 
 
 def machine(
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     threads: Annotated[
         int | None, typer.Option(help="CPU threads, as runs will have. Default: torch's choice.")
     ] = None,
@@ -43,21 +43,20 @@ def machine(
     MFU and MBU are shares of these peaks. What is kept is the best of all measurements: a busy
     machine shows less than its peak, never more. A GPU that the table of hardware knows needs none.
     """
-    import os
     from dataclasses import asdict
 
     import torch
 
     from ...engines.device import find_device
     from ...engines.errors import ConfigError
+    from ..config import check_threads
     from ..machine.kept_peaks import keep_peaks, peaks_path
     from ..machine.rates import datasheet_of
     from ..machine.state import check_alone, read_processors
     from ..storage.json_text import json_text
 
-    cores = os.cpu_count() or 1
-    if threads is not None and not 1 <= threads <= cores:
-        raise ConfigError("threads", threads, f"1 to {cores}, this machine's cores")
+    if threads is not None:
+        check_threads(threads)
     if not 1 <= rounds <= 100:
         raise ConfigError("rounds", rounds, "1 to 100")
     found = find_device(device)

@@ -75,7 +75,8 @@ def show(
         typer.Option(help="Whose tokens and longest request count. Default: bundled, any length."),
     ] = None,
     num_requests: Annotated[
-        int | None, typer.Option(help="How many; of a trace, the first.")
+        int | None,
+        typer.Option("--num-requests", "--num-prompts", help="How many; of a trace, the first."),
     ] = None,
     max_input_len: Annotated[int | None, typer.Option(help="Clip longer prompts.")] = None,
     max_output_len: Annotated[int | None, typer.Option(help="Clip longer outputs.")] = None,
@@ -168,10 +169,11 @@ def fit(
     from ...workloads.load import spec_yaml
     from ...workloads.servegen import servegen_workload
     from ...workloads.traces.servegen_folder import WANTED, is_servegen
+    from ..storage.whole_file import check_writable
     from .workload_tables import print_fit
 
-    if out is not None and not out.parent.is_dir():
-        raise ConfigError("out", str(out), "a file in a directory that exists")
+    if out is not None:
+        check_writable("out", out)
     is_place = out is not None and (out.is_file() or not out.exists())  # and no /dev/stdout
     if out is not None and is_place and out.suffix not in WORKLOAD_FORMATS:
         named = f"a name ending in {' or '.join(WORKLOAD_FORMATS)}, as no trace's does"

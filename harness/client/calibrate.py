@@ -34,7 +34,7 @@ from .config import ClientConfig, parse_url
 from .lag import check_client, check_send_lag
 from .load_summary import client_load
 from .names import name_within_run
-from .processes import Job, send_job
+from .processes import Job, SentByAll, send_job
 from .servers import SERVERS
 
 Floats = NDArray[np.float64]
@@ -123,13 +123,14 @@ def measure_point(
     salt = secrets.token_hex(8)
     job = Job(config, server, fixed, salt, plan, resolve(config))
     warm = replace(plan, requests=plan.requests[:1])
-    send_job(replace(job, salt=f"{salt}-warmup", plan=warm), lambda _: None)
+    _sent(replace(job, salt=f"{salt}-warmup", plan=warm))
     take_log(url)
-    sent = send_job(job, lambda _: None)
+    sent = _sent(job)
     records = sent.sent.records
     for one in records:
         if one.status is not RequestStatus.OK:
-            raise InvalidRun(f"a request failed at {point}: {one.error}: {one.detail}")
+            why = ": ".join(filter(None, (one.error or one.status, one.detail)))
+            raise InvalidRun(f"a request failed at {point.requests_per_s:g} requests/s: {why}")
     truths = {name_within_run(one.request_id): one for one in take_log(url)}
     errors = errors_of(records, truths)
     client = client_load(sent)
@@ -144,6 +145,14 @@ def measure_point(
         valid=all(check.ok for check in checks),
         why="; ".join(check.detail for check in checks if not check.ok),
     )
+
+
+def _sent(job: Job) -> SentByAll:
+    """Raises KeyboardInterrupt on Ctrl-C, which `send_job` answers with what it has."""
+    found = send_job(job, lambda _: None)
+    if found.sent.interrupted and not found.sent.failure:
+        raise KeyboardInterrupt
+    return found
 
 
 def plan_of(point: Point, seconds: float, seed: int) -> Plan:

@@ -23,6 +23,8 @@ _BY_TYPE = {
 }
 _BY_WORDS = {"integer": "a whole number", "float": "a number", "boolean": "true or false"}
 _BOUNDS = {"ge": "{} or more", "gt": "more than {}", "le": "{} or less", "lt": "less than {}"}
+# Of a choice both say the same words.
+_CHOICE = re.compile(r"'(?P<value>.*)' is not one of (?P<allowed>'.*')\.?", re.DOTALL)
 _CLICK = re.compile(r"'(?P<value>.*)' is not a valid (?P<kind>\w+)\.?", re.DOTALL)
 
 
@@ -39,6 +41,9 @@ def _unconverted(error: Exception) -> ConfigError | None:
     parameter = getattr(error, "param", None)
     if not isinstance(error, typer.BadParameter) or parameter is None:
         return None
+    if (chosen := _CHOICE.search(error.message)) is not None:
+        allowed = chosen["allowed"].replace("'", "")
+        return ConfigError(_field(parameter), chosen["value"], f"one of {allowed}")
     details = getattr(error.__cause__, "errors", None)
     if details is not None:
         first: dict[str, Any] = details(include_url=False)[0]

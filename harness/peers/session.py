@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ...engines.errors import unknown_name
+from ...engines.errors import ConfigError, unknown_name
 from ..storage.json_text import json_text
 from ..storage.whole_file import write_whole, writing
 from .base import PRECISIONS, Peer, ServedModel
@@ -62,8 +62,10 @@ def places(
     directory: Path, threads: int | None, llama_cpp: Path | None, vllm_python: Path | None
 ) -> Places:
     """Where everything is, absolute. threads: the first so many cores that this process may use;
-    None is all of them."""
+    None is all of them. Raises ConfigError for more than there are."""
     cores = tuple(sorted(os.sched_getaffinity(0)))
+    if threads is not None and not 1 <= threads <= len(cores):
+        raise ConfigError("threads", threads, f"1 to {len(cores)}, the cores that may be used")
     directory = directory.expanduser().absolute()
     return Places(
         directory,
@@ -96,7 +98,9 @@ def session(
     lock: Path | None,
 ) -> Session:
     """The rows that were asked for; nothing named means all. Raises ConfigError for a name that
-    nothing has."""
+    nothing has, and for a negative seed."""
+    if seed < 0:
+        raise ConfigError("seed", seed, "0 or more")
     known = known_peers(where)
     _check_names("peer", peers, [peer.name for peer in known])
     _check_names("precision", precisions, PRECISIONS)

@@ -118,6 +118,8 @@ def _dataset(source: str) -> Iterator[str]:
     from datasets.exceptions import DatasetsError
 
     name, _, rest = source.partition(":")
+    if not name:
+        raise ConfigError("calibration", source, "a file, a data set or bundled")
     name = os.path.expanduser(name)
     config, _, split = rest.partition(":")
     split = split or "train"

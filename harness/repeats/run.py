@@ -7,12 +7,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...engines.errors import ConfigError
 from ..cells.identity import Identity, place_of
 from ..cells.runner import store_measured
 from ..run.drive import Progress
 from ..run.experiment import Measured
-from ..run.seeds import seed_of_repeat
+from ..run.seeds import check_repeats, seed_of_repeat
 from ..run.watch import Watch
 from .directory import Repeats, check_out, name_of
 
@@ -61,8 +60,7 @@ def run_repeats(runner: Runner, out: Path, repeats: int, seed: int, watch: Label
     the series; the same call makes it anew. Raises ConfigError and StoreError before anything runs:
     for settings that cannot work, and for another run in a repeat's place.
     """
-    if repeats < 1:
-        raise ConfigError("repeats", repeats, "1 or more")
+    check_repeats(repeats)
     check_out(out, repeats)
     seeds = {number: seed_of_repeat(seed, number) for number in range(1, repeats + 1)}
     identities = {number: runner.identify(own) for number, own in seeds.items()}

@@ -5,6 +5,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...engines.errors import ConfigError
+
+MOST_REPEATS = 10_000
+
+
+def check_repeats(repeats: int) -> None:
+    """Raises ConfigError."""
+    if not 1 <= repeats <= MOST_REPEATS:
+        raise ConfigError("repeats", repeats, f"1 or more, at most {MOST_REPEATS:,}")
+
 
 def seed_of_repeat(seed: int, repeat: int) -> int:
     """repeat: from 1. The first sends what a single run would; the others draw from streams that

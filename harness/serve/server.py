@@ -13,11 +13,13 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
 from ...engines.clock import Clock, WallClock
 from ...engines.errors import ConfigError
+from ...reports.format import size
 from ..config import RunConfig
 from ..machine.open_files import raise_open_files
 from ..machine.port import bind, check_port, listen
@@ -79,7 +81,7 @@ def serve(run: RunConfig, config: ServeConfig, report: Report, ready: Report, wa
                     f"the engine has {counted(loaded.cores.engine)} to itself, "
                     f"this server keeps to {counted(loaded.cores.rest)}"
                 )
-            kv = f"{loaded.settings.kv_memory_bytes / 2**20:.0f} MiB ({loaded.kv_tokens} tokens)"
+            kv = f"{size(loaded.settings.kv_memory_bytes)} ({loaded.kv_tokens} tokens)"
             line = f"{url(listener)}  model {service.offer.name}, engine {run.label}, KV {kv}"
             run_server(service, listener, config.grace_s, lambda: ready(line))
         finally:
@@ -145,7 +147,8 @@ def run_server(
 
 
 class GracefulServer(uvicorn.Server):
-    """uvicorn's, with a grace time after which replies end with an error of their own.
+    """uvicorn's, with a grace time after which replies end with an error of their own, or at once
+    after a second signal.
 
     failure: what ended the engine, and the server with it.
     """
@@ -167,13 +170,23 @@ class GracefulServer(uvicorn.Server):
         self._service = service
         self._grace_s = grace_s
         self._ready = ready
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.failure: Exception | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """A second signal ends the grace time. uvicorn's own would end the loop under its tasks,
+        and leave a client half an event and the terminal their tracebacks."""
+        if self.should_exit and self._loop is not None:
+            self._grace_s = 0.0  # where the first has not been acted on yet
+            self._loop.call_soon_threadsafe(self._service.cut, _SHUTTING_DOWN)
+        self.should_exit = True
 
     def _fail(self, error: Exception) -> None:
         self.failure = error
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
         raise_open_files()
         for one in sockets or ():
             # By itself: uvloop says nothing of one that cannot listen.

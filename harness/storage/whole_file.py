@@ -65,7 +65,16 @@ def writing(field: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreError(field, path, f"cannot be written: {error.strerror or error}") from error
+        raise StoreError(field, path, f"cannot be written: {_why(path, error)}") from error
+
+
+def _why(path: Path, error: OSError) -> str:
+    """A directory that cannot be made is no "File exists" of the file that was to lie in it."""
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        for parent in path.parents:
+            if parent.is_file():
+                return f"{str(parent)!r} is a file, and no directory"
+    return error.strerror or str(error)
 
 
 def check_writable(field: str, path: Path) -> None:

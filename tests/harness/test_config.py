@@ -45,7 +45,14 @@ def test_an_engine_as_it_is_has_its_own_name(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("seed", -1), ("warmup_requests", -1), ("quality_tokens", -1), ("threads", 0)],
+    [
+        ("seed", -1),
+        ("warmup_requests", -1),
+        ("warmup_requests", 10**400),
+        ("quality_tokens", -1),
+        ("quality_tokens", 10**400),
+        ("threads", 0),
+    ],
 )
 def test_settings_are_checked(field: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=field):

@@ -14,13 +14,15 @@ from llmbench.harness.units import parse_bytes, parse_seconds, parse_share
         ("1.5gb", 1_500_000_000),
         ("10k", 10_000),
         ("64KiB", 65_536),
+        ("1.5TiB", 1_649_267_441_664),
+        ("2tb", 2_000_000_000_000),
     ],
 )
 def test_sizes(text: str, size_bytes: int) -> None:
     assert parse_bytes("kv_memory", text) == size_bytes
 
 
-@pytest.mark.parametrize("text", ["", "lots", "-5MiB", "5 MiBs", "0", "0.2", "1e9"])
+@pytest.mark.parametrize("text", ["", "lots", "-5MiB", "5 MiBs", "0", "0.2", "1e9", "9" * 400])
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(ConfigError, match="kv_memory"):
         parse_bytes("kv_memory", text)

@@ -55,6 +55,20 @@ def test_the_verdict_is_short_and_says_once_what_holds() -> None:
     assert report.statements[:3] == ("a holds at a.", "b holds at b.", "c holds at c.")
 
 
+def test_what_is_not_shown_is_marked_wherever_it_stands() -> None:
+    """Known wrong here: a plain "2" in the table for the capacity of a burst."""
+    report = capacity_report(
+        told(replace(engine("a", 1.0), unshown="in a burst"), engine("b", 2.0))
+    )
+    assert [one.detail for one in report.figures] == [
+        "a; 95\u00a0%: 1 to 2; in a burst",
+        "b; 95\u00a0%: 1 to 2",
+    ]
+    (table,) = (part for part in report.parts if isinstance(part, Table) and part.id == "together")
+    assert [row[1].text for row in table.rows] == ["1\u00a0?", "2"]
+    assert table.note.endswith(" ? in a burst.")
+
+
 def test_each_rate_is_marked() -> None:
     report = capacity_report(told(engine("a", 1.0), engine("b", math.inf)))
     assert [figure.value for figure in report.figures] == ["1", "any"]

@@ -110,6 +110,8 @@ def test_statistics_of_one_metric_have_the_unit_of_its_median(
         (1024, "1 KiB"),
         (77 * 2**20, "77 MiB"),
         (1.5 * 2**30, "1.50 GiB"),
+        (1_073_725_440, "1 GiB"),
+        (10 * 2**20 + 8, "10 MiB"),
         (5000 * 2**40, f"5{THIN}000 TiB"),
         (None, "n/a"),
     ],

@@ -63,8 +63,8 @@ def test_caps_come_before_the_refusal() -> None:
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
-        ((0, None, 10), "max_input_tokens: 0 is not allowed; expected at least 1"),
-        ((None, -1, 10), "max_output_tokens: -1 is not allowed; expected at least 1"),
+        ((0, None, 10), "max_input_len: 0 is not allowed; expected 1 to 1,000,000,000,000"),
+        ((None, -1, 10), "max_output_len: -1 is not allowed; expected 1 to 1,000,000,000,000"),
         (
             (None, None, 1),
             "max_total_tokens: 1 is not allowed; expected at least 2: one token in, one out",

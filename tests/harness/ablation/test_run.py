@@ -17,6 +17,7 @@ from llmbench.harness.ablation.run import (
     check_directory,
     check_repeats,
     forget,
+    has_runs,
     run_cells,
 )
 from llmbench.harness.cells.identity import Identity
@@ -108,6 +109,8 @@ def test_ctrl_c_keeps_what_ended_and_the_next_time_goes_on(design: Design, tmp_p
     with pytest.raises(KeyboardInterrupt):
         run_cells(checked, runner, tmp_path, Told())
     assert len(list((tmp_path / "cells").iterdir())) == 2
+
+    assert has_runs(tmp_path)
 
     again, told = VirtualCells(count=20), Told()
     runs = run_cells(checked, again, tmp_path, told).runs

@@ -65,6 +65,11 @@ def test_every_choice_of_an_engine_stands_on_its_line() -> None:
         assert [choice for choice in choices if choice not in line] == []
 
 
+def test_no_name_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert "…" not in listing()
+
+
 def test_what_each_stands_for_is_said_in_full() -> None:
     output = " ".join(listing().split())
     assert "a test of what others bring" in output

@@ -68,3 +68,14 @@ def test_a_command_takes_its_examples(words: list[str]) -> None:
     else:
         for rule in rules or ():
             assert parse_rule(rule)
+
+
+def test_vllms_name_is_taken_wherever_requests_are_counted() -> None:
+    counted = [
+        option.opts
+        for command in COMMANDS.values()
+        for option in command.params
+        if "--num-requests" in option.opts
+    ]
+    assert len(counted) >= 6
+    assert all("--num-prompts" in names for names in counted)

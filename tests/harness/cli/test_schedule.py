@@ -108,11 +108,12 @@ def test_refused_requests_are_part_of_the_answer(
         (("preemptoin",), "did you mean 'preemption'?"),
         (("preemption", "--engine", "trtlm"), "did you mean 'trtllm'?"),
         (("preemption", "--compare", "paged,"), "engine: '' is not allowed"),
+        (("--example", "--json"), "not with --example, whose comments no JSON has"),
         (("preemption", "--compare", "paged", "--engine", "orca"), "nothing beside --compare"),
         (("preemption", "--set", "reserve"), "set: 'reserve' is not allowed; expected NAME=VALUE"),
         (("preemption", "--set", "admision=reserve"), "did you mean 'admission'?"),
         (("preemption", "--set", "prefix_cache=maybe"), "engine.prefix_cache: 'maybe'"),
-        (("preemption", "--view", "tabel"), "--view"),
+        (("preemption", "--view", "tabel"), "view: 'tabel' is not allowed; expected one of"),
         (("preemption", "--set", "pool_tokens=3"), "NEVER with 3 tokens"),
     ],
 )

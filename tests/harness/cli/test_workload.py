@@ -199,7 +199,7 @@ def test_the_schema_is_one(capsys: pytest.CaptureFixture[str]) -> None:
         (("fit", "none.csv", "--category", "x"), "trace: 'none.csv' does not exist; expected Se"),
         (("fit", "none", "--request-rate", "3"), "trace: 'none' does not exist; expected ServeGen"),
         (("fit", ".", "--category", "x"), "category: 'x' is not allowed; expected ServeGen's data"),
-        (("fit", "none.csv", "--out", "no/such/w.yaml"), "a file in a directory that exists"),
+        (("fit", "none.csv", "--out", "/dev/null/w.yaml"), "out: '/dev/null/w.yaml' cannot be w"),
     ],
 )
 def test_what_a_user_does_wrong_is_one_line(

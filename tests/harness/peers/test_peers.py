@@ -154,3 +154,9 @@ def test_a_python_without_vllm_is_not_vllm(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python").touch()
     assert VllmCpu(tmp_path / "bin" / "python", (0,)).missing() == "the Python given has no vLLM"
+
+
+def test_more_cores_than_there_are_are_refused(tmp_path: Path) -> None:
+    """Known wrong here: two were taken for 99999, and nobody was told."""
+    with pytest.raises(ConfigError, match=r"^threads: 99999 is not allowed; expected 1 to "):
+        places(tmp_path, 99999, None, None)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -114,6 +115,21 @@ def test_a_signal_to_all_of_a_service_leaves_replies_their_grace_time() -> None:
         *_, last = [line for line in lines if line.strip()]
         assert last.strip() == b"data: [DONE]"
         assert server.process.wait(WAIT_S) == Exit.OK
+
+
+def test_a_second_ctrl_c_ends_replies_at_once_with_an_error_of_their_own() -> None:
+    """Known wrong here: half an event for the client, and tracebacks in the terminal."""
+    with running() as server:
+        lines = server.stream()
+        os.killpg(server.process.pid, signal.SIGINT)
+        time.sleep(0.2)
+        os.killpg(server.process.pid, signal.SIGINT)
+        *_, last = [line for line in lines if line.strip()]
+        error = json.loads(last.removeprefix(b"data: "))["error"]
+        assert error["message"] == "the server is shutting down"
+        _, said = server.process.communicate(timeout=WAIT_S)
+        assert server.process.returncode == Exit.OK
+        assert said == ""
 
 
 def test_an_engine_does_not_outlive_its_server() -> None:

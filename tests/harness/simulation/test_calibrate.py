@@ -136,7 +136,7 @@ def test_where_the_calibration_goes_is_checked_before_anything_is_read(
     assert left.value.code == 2
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith("error: out: ")
-    assert "cannot be written: Not a directory" in said
+    assert "is a file, and no directory" in said
 
 
 def test_the_command_with_too_short_a_run(

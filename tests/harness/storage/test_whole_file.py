@@ -30,7 +30,12 @@ def test_what_keeps_a_file_from_being_written_is_one_line(tmp_path: Path) -> Non
     assert (tmp_path / "file").read_text() == "text"
     with pytest.raises(StoreError) as raised:
         write(below_a_file)
-    assert str(raised.value) == f"out: {str(below_a_file)!r} cannot be written: Not a directory"
+    file = f"{str(tmp_path / 'file')!r} is a file, and no directory"
+    assert str(raised.value) == f"out: {str(below_a_file)!r} cannot be written: {file}"
+    # Nor is there a file in the way of the directory that would be made.
+    with pytest.raises(StoreError) as raised, writing("out", below_a_file):
+        below_a_file.parent.mkdir(parents=True, exist_ok=True)
+    assert file in str(raised.value)
 
 
 def test_what_cannot_be_written_is_found_before_the_work(tmp_path: Path) -> None:
@@ -39,7 +44,7 @@ def test_what_cannot_be_written_is_found_before_the_work(tmp_path: Path) -> None
     for path in (kept, tmp_path / "new.json", tmp_path / "new" / "below" / "it.json"):
         check_writable("out", path)
     check_writable("out", Path("/dev/null"))
-    for path, problem in ((kept / "below.json", "Not a directory"), (tmp_path, "Is a directory")):
+    for path, problem in ((kept / "below.json", ".* is a file.*"), (tmp_path, "Is a directory")):
         with pytest.raises(StoreError, match=f"^out: .* cannot be written: {problem}$"):
             check_writable("out", path)
     assert os.listdir(tmp_path) == ["result.json"]
