@@ -215,7 +215,9 @@ def test_where_the_result_goes_is_checked_before_anything_is_measured(
     monkeypatch.setattr(tool, "bench_engine", lambda *_, **__: pytest.fail("it was measured"))
     (tmp_path / "file").touch()
     arguments = ["bench-engine", "--out", str(tmp_path / "file" / "bench.json")]
-    with pytest.raises(StoreError, match=r"^out: .* cannot be written: .* is a file, and no directory$"):
+    with pytest.raises(
+        StoreError, match=r"^out: .* cannot be written: .* is a file, and no directory$"
+    ):
         CliRunner().invoke(app.app, arguments, catch_exceptions=False)
 
 
