@@ -23,6 +23,7 @@ from .model import (
     present,
 )
 from .place import Place
+from .simulated import premise_of
 
 COMPARABLE = Badge("Comparable", "✓", "good")
 WITH_CARE = Badge("Compare with care", "!", "caution")
@@ -68,14 +69,11 @@ def comparison_report(runs: Sequence[Run], comparison: Comparison) -> Report:
 
 def _premise(runs: Sequence[Run]) -> str:
     """Which runs were not measured, and how wrong they may be."""
-    by_error: dict[str, list[str]] = {}
-    for run in runs:
-        if (machine := simulated_on(run)) is not None:
-            error = run.result["simulation"]["error"]
-            by_error.setdefault(error, []).append(f"{run.name} ({machine})")
-    return " ".join(
-        f"Simulated, not measured: {', '.join(names)}. How wrong it may be: {error}."
-        for error, names in by_error.items()
+    simulated = ((run, simulated_on(run)) for run in runs)
+    return premise_of(
+        (f"{run.name} ({machine})", run.result["simulation"]["error"])
+        for run, machine in simulated
+        if machine is not None
     )
 
 

@@ -33,6 +33,7 @@ from .model import (
     Table,
 )
 from .model import Series as Drawn
+from .simulated import premise_of
 from .tables import glossary, table
 
 STEADY = Badge("No steps", "✓", "good")
@@ -59,19 +60,7 @@ def history_report(history: History) -> Report:
             *([Section("glossary", "Glossary", (glossary(),))] if history.series else []),
         ),
         footer=history.command,
-        premise=_premise(history),
-    )
-
-
-def _premise(history: History) -> str:
-    """Which series were not measured, and how wrong they may be."""
-    by_error: dict[str, list[str]] = {}
-    for series in history.series:
-        if series.simulation_error:
-            by_error.setdefault(series.simulation_error, []).append(series.name)
-    return " ".join(
-        f"Simulated, not measured: {'; '.join(names)}. How wrong it may be: {error}."
-        for error, names in by_error.items()
+        premise=premise_of((one.name, one.simulation_error) for one in history.series),
     )
 
 

@@ -8,6 +8,7 @@ from .comparison_tables import end_text, ratio_text, times_text
 from .format import number, plural, quantity, scale_of
 from .headline import PARTIAL
 from .model import Badge, Cell, KeyFigure, Note, Report, Section, Table
+from .simulated import premise_of
 from .sweep_charts import NUM_REQUESTS, RATE, trade_offs
 from .sweep_headline import (
     alike_text,
@@ -54,7 +55,7 @@ def sweep_report(sweep: SweepTable) -> Report:
             *map(Note, _adjusted(sweep)),
         ),
         sections=tuple(section for section in _sections(sweep) if section.parts),
-        premise=simulated_text(sweep),
+        premise=premise_of((one.text, one.error) for one in sweep.systems),
         footer=f"llmbench sweep … -- {sweep.command}",
     )
 
@@ -112,18 +113,6 @@ def _subtitle(sweep: SweepTable) -> str:
 def systems_text(sweep: SweepTable) -> str:
     """`llama-3-8b, bfloat16 on a simulated h100`, and others where these were varied."""
     return "; ".join(one.text for one in sweep.systems)
-
-
-def simulated_text(sweep: SweepTable) -> str:
-    """What of a sweep was not measured, and how wrong that may be; empty if all was."""
-    by_error: dict[str, list[str]] = {}
-    for one in sweep.systems:
-        if one.error:
-            by_error.setdefault(one.error, []).append(one.text)
-    return " ".join(
-        f"Simulated, not measured: {'; '.join(texts)}. How wrong it may be: {error}."
-        for error, texts in by_error.items()
-    )
 
 
 def _statements(sweep: SweepTable) -> Iterator[str]:
