@@ -1,6 +1,8 @@
-"""Greedy steps that compute the logits that may be the largest, beside the same with all of them.
+"""Greedy steps that compute the logits that may be the largest and find it on the way, beside the
+same with all of them.
 
-Both take turns, step by step, on the same weights: `kernels/native/screen.py`.
+Both take turns, step by step, on the same weights: `kernels/native/screen.py`. With eight sequences
+all logits are computed either way.
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ class Counting(AllLogits):
 
 
 @pytest.mark.benchmark(group="argmax alone")
-@pytest.mark.parametrize("sequences", [1, 2, 4])
+@pytest.mark.parametrize("sequences", [1, 2, 4, 8])
 @pytest.mark.parametrize("method", ["none", "rtn"])
 def test_greedy_steps(benchmark, files: ModelFiles, method: str, sequences: int) -> None:
     asked = engine_config("paged", dtype="bfloat16", device="cpu", quant=method)
