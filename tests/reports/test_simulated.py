@@ -139,4 +139,4 @@ def test_runs_simulated_alike_share_a_sentence() -> None:
     runs = [simulated(make_run("a")), simulated(make_run("b"))]
     premise = comparison_report(runs, comparison_of(runs)).premise
     assert premise.count("How wrong") == 1
-    assert "a (4\u00a0×\u00a0h100), b (4\u00a0×\u00a0h100)" in premise
+    assert "a (4\u00a0×\u00a0h100); b (4\u00a0×\u00a0h100)" in premise
