@@ -169,7 +169,7 @@ class StepThread {
   template <class Made>
   void project(const Weights& w, const bf16* x, int64_t rows, bf16* y, const Made& made) {
     const int64_t columns = rows ? w.n : 0;
-    team_.share_guided(columns, column_chunk(w, rows), MOST_COLUMNS, [&](int64_t first, int64_t last) {
+    team_.share(columns, column_chunk(w, rows), MOST_COLUMNS, [&](int64_t first, int64_t last) {
       multiply(w, x, a_.prepared, rows, y, first, last);
       made(first, last);
     });
@@ -197,7 +197,7 @@ class StepThread {
     team_.share_evenly(step_.tokens, [&](int64_t first, int64_t last) {
       for (int64_t t = first; t < last; ++t) rotate_into_cache(layer, t, cache);
     });
-    team_.share(work_.size(), 1, [&](int64_t first, int64_t last) {
+    team_.share(work_.size(), 1, 1, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) {
         work_.attend(attention_, cache.reader(), i);
       }
@@ -302,7 +302,7 @@ class StepThread {
         prepare(head, a_.normed, rows, a_.prepared, first, last);
       });
     }
-    team_.share(head.n, MOST_COLUMNS, [&](int64_t first, int64_t end) {
+    team_.share(head.n, panels::COLUMNS, MOST_COLUMNS, [&](int64_t first, int64_t end) {
       for (; first < end; first += panels::COLUMNS) {
         const int64_t last = std::min(first + panels::COLUMNS, end);
         if (may_hold_largest(rows, first, last)) {

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <vector>
 
 #include "threads.h"
 
@@ -21,14 +22,21 @@
 // fewer than asked for.
 using TeamSize = int (*)();
 
-// What the threads of a region share: the phase that they are at, what is taken of it, and how many of
-// its items are done. What many threads write has cache lines of its own.
+// What the threads of a region share: the phase that they are at, how many of its units are done, and of
+// each thread's part which are left. What many threads write has cache lines of its own.
 struct Meeting {
+  explicit Meeting(int threads) : parts(threads) {}
+
+  struct alignas(64) Part {
+    // From the upper bits: the last phase in which anything of it was taken, and the first and the end
+    // of what nobody had taken then.
+    std::atomic<uint64_t> state{0};
+  };
+
   std::atomic<int> joined{0};
-  // The phase's number in the upper half; in the lower one the first item that nobody has taken, or a
-  // bit for each part that somebody has.
-  alignas(64) std::atomic<uint64_t> taken{0};
+  alignas(64) std::atomic<uint32_t> phase{1};
   alignas(64) std::atomic<int64_t> done{0};
+  std::vector<Part> parts;
 };
 
 // A moment for the processor's other thread, if it has one.
@@ -40,7 +48,12 @@ inline void rest() {
 #endif
 }
 
-// One thread's part in a meeting.
+// One thread of a meeting.
+//
+// Of the work of a phase each thread has an equal part, the same in phases alike, and takes it run by run
+// from its beginning: it reads long stretches of memory in order, what it asks for ahead is what it reads
+// next, and lies in its own caches. Who has no more takes from the end of another's part (work stealing;
+// Blumofe and Leiserson, 1999).
 class Team {
  public:
   Team(Meeting& meeting, int size)
@@ -51,88 +64,79 @@ class Team {
   // True of one thread.
   bool leads() const { return index_ == 0; }
 
-  // body(first, last) for runs of `chunk` of the items 0 … items, each taken by whoever is free.
-  // Returns when all are done, and shows what the bodies wrote. All threads call it alike.
+  // body(first, last) for runs of whole units of the items 0 … items: half of what is left of a part, at
+  // most `most` items. Long runs at first, short ones at last leave nobody waiting (guided
+  // self-scheduling; Polychronopoulos and Kuck, 1987). Returns when all are done, and shows what the
+  // bodies wrote. All threads call it alike.
   template <class Body>
-  void share(int64_t items, int64_t chunk, const Body& body) {
-    take_runs(items, [&](int64_t) { return chunk; }, body);
+  void share(int64_t items, int64_t unit, int64_t most, const Body& body) {
+    const int64_t longest = std::max<int64_t>(1, most / unit);
+    auto length = [&](int64_t left) { return std::clamp<int64_t>(left / 2, 1, longest); };
+    share_units((items + unit - 1) / unit, length, [&](int64_t first, int64_t last) {
+      body(first * unit, std::min(last * unit, items));
+    });
   }
 
-  // The same, in runs of whole units that become shorter: half of each thread's part of what is left,
-  // at most `most`. Long runs at first are read in the order of memory, short ones at last leave
-  // nobody waiting (guided self-scheduling; Polychronopoulos and Kuck, 1987).
-  template <class Body>
-  void share_guided(int64_t items, int64_t unit, int64_t most, const Body& body) {
-    auto length = [&](int64_t left) {
-      return std::clamp(left / (2 * size_) / unit * unit, unit, most);
-    };
-    take_runs(items, length, body);
-  }
-
-  // body(first, last) for equal parts of the items 0 … items, this thread's first, the same in each
-  // phase: what it wrote in the last one is in its own caches. Another's only if nobody has begun it.
-  // For short work that items have alike.
+  // The same for whole parts, of short work that items have alike.
   template <class Body>
   void share_evenly(int64_t items, const Body& body) {
-    if (items == 0) return;
-    const int parts = std::min(size_, MOST_PARTS);
-    for (int i = 0; i < parts; ++i) {
-      const int part = (index_ + i) % parts;
-      const int64_t first = items * part / parts, last = items * (part + 1) / parts;
-      if (first < last && take_part(part)) work(first, last, items, body);
-    }
-    next_phase();
+    share_units(items, [](int64_t left) { return left; }, body);
   }
 
  private:
-  static constexpr int SPINS = 500;
-  static constexpr int MOST_PARTS = 32;  // bits
+  struct Range {
+    int64_t first, end;
+  };
 
-  // length(left): how many items a run takes of those that are left.
+  static constexpr int SPINS = 500;
+  static constexpr int BITS = 24;  // of a unit's number
+  static constexpr uint64_t UNIT = ((uint64_t)1 << BITS) - 1;
+
+  // length(left): how many units a run takes of those that are left of a part.
   template <class Length, class Body>
-  void take_runs(int64_t items, const Length& length, const Body& body) {
-    if (items == 0) return;
-    uint64_t state = meeting_.taken.load(std::memory_order_acquire);
-    while (is_open(state)) {
-      const int64_t first = (uint32_t)state;
-      if (first >= items) break;
-      const int64_t last = std::min(first + length(items - first), items);
-      if (!take(state, state + (uint64_t)(last - first))) continue;
-      work(first, last, items, body);
-      state = meeting_.taken.load(std::memory_order_acquire);
+  void share_units(int64_t units, const Length& length, const Body& body) {
+    if (units == 0) return;
+    int64_t done = 0;
+    for (int i = 0; i < size_; ++i) {
+      const int part = (index_ + i) % size_;
+      const Range all{units * part / size_, units * (part + 1) / size_};
+      Range run;
+      while (take(meeting_.parts[part].state, all, i > 0, length, run)) {
+        body(run.first, run.end);
+        done += run.end - run.first;
+      }
     }
+    if (done) finish(done, units);
     next_phase();
   }
 
-  bool take_part(int part) {
-    const uint64_t bit = (uint64_t)1 << part;
-    uint64_t state = meeting_.taken.load(std::memory_order_acquire);
-    while (is_open(state) && !(state & bit)) {
-      if (take(state, state | bit)) return true;
+  // A run of a part that is `all` when the phase begins, from its end or from its beginning. False if
+  // nothing is left: so too if the others are at a later phase, for then all of this one was taken.
+  template <class Length>
+  bool take(std::atomic<uint64_t>& part, Range all, bool from_end, const Length& length, Range& run) {
+    uint64_t state = part.load(std::memory_order_relaxed);
+    for (;;) {
+      const uint64_t phase = state >> 2 * BITS;
+      Range left = all;
+      if (phase >= phase_) left = {(int64_t)(state >> BITS & UNIT), (int64_t)(state & UNIT)};
+      if (phase > phase_ || left.first >= left.end) return false;
+      const int64_t count = length(left.end - left.first);
+      run = from_end ? Range{left.end - count, left.end} : Range{left.first, left.first + count};
+      (from_end ? left.end : left.first) = from_end ? run.first : run.end;
+      const uint64_t then = (uint64_t)phase_ << 2 * BITS | (uint64_t)left.first << BITS | left.end;
+      if (part.compare_exchange_weak(state, then, std::memory_order_relaxed)) return true;
     }
-    return false;
   }
 
-  // False, and `state` what it is by now, if another thread was first.
-  bool take(uint64_t& state, uint64_t then) {
-    return meeting_.taken.compare_exchange_weak(state, then, std::memory_order_acquire);
-  }
-
-  // Whether the others are still at this thread's phase. If not, its work is done.
-  bool is_open(uint64_t state) const { return state >> 32 == phase_; }
-
-  // Whoever does the last of a phase's items opens the next.
-  template <class Body>
-  void work(int64_t first, int64_t last, int64_t items, const Body& body) {
-    body(first, last);
-    const int64_t done = meeting_.done.fetch_add(last - first, std::memory_order_acq_rel);
-    if (done + last - first < items) return;
+  // Whoever does the last of a phase's units opens the next.
+  void finish(int64_t count, int64_t units) {
+    if (meeting_.done.fetch_add(count, std::memory_order_acq_rel) + count < units) return;
     meeting_.done.store(0, std::memory_order_relaxed);
-    meeting_.taken.store((uint64_t)(phase_ + 1) << 32, std::memory_order_release);
+    meeting_.phase.store(phase_ + 1, std::memory_order_release);
   }
 
   void next_phase() {
-    for (int spins = 0; is_open(meeting_.taken.load(std::memory_order_acquire)); ++spins) {
+    for (int spins = 0; meeting_.phase.load(std::memory_order_acquire) == phase_; ++spins) {
       // Whoever is awaited for long has lost its processor, maybe to this thread.
       if (spins < SPINS) {
         rest();
@@ -145,13 +149,13 @@ class Team {
 
   Meeting& meeting_;
   const int size_, index_;
-  uint32_t phase_ = 0;
+  uint32_t phase_ = 1;
 };
 
 // body(team) on each thread of a region, at the same time.
 template <class Body>
 void together(Threads threads, TeamSize team_size, const Body& body) {
-  Meeting meeting;
+  Meeting meeting(threads.count);
   if (threads.count == 1) {
     Team alone(meeting, 1);
     return body(alone);

@@ -1,0 +1,89 @@
+// Phases of random work by random numbers of threads, some of which dawdle: every item of each is done
+// once, in runs of whole units, and what one phase wrote the next one sees. argv: a seed. Built with
+// ThreadSanitizer, it finds what is read and written without order as well.
+
+#include "team.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <thread>
+
+namespace {
+
+int granted;
+
+// As a runtime that grants fewer threads than it is asked for.
+void parallel(void (*work)(void*), void* data, unsigned threads, unsigned) {
+  granted = threads > 2 ? (int)threads - 1 : (int)threads;
+  std::vector<std::thread> others;
+  for (int i = 1; i < granted; ++i) others.emplace_back(work, data);
+  work(data);
+  for (std::thread& other : others) other.join();
+}
+
+int team_size() { return granted; }
+
+struct Phase {
+  bool evenly;
+  int64_t items, unit, most;
+  uint32_t dawdles;  // one run in so many
+  std::vector<int> done;
+};
+
+void fail(const char* what, const Phase& phase, int64_t at) {
+  std::fprintf(stderr, "%s: item %ld of %ld, unit %ld, most %ld\n", what, (long)at,
+               (long)phase.items, (long)phase.unit, (long)phase.most);
+  std::_Exit(1);
+}
+
+void expect_done(const Phase& phase) {
+  for (int64_t i = 0; i < phase.items; ++i) {
+    if (phase.done[i] != 1) fail("not done once", phase, i);
+  }
+}
+
+void work_on(Phase& phase, const Phase* before, Team& team) {
+  auto body = [&](int64_t first, int64_t last) {
+    if (before) expect_done(*before);
+    if (first >= last || last > phase.items) fail("no items", phase, first);
+    if (!phase.evenly && (first % phase.unit || (last % phase.unit && last != phase.items) ||
+                          last - first > std::max(phase.most, phase.unit))) {
+      fail("not whole units, or too many", phase, first);
+    }
+    if (phase.dawdles && first % phase.dawdles == 0) {
+      std::this_thread::sleep_for(std::chrono::microseconds(300));
+    }
+    for (int64_t i = first; i < last; ++i) ++phase.done[i];
+  };
+  if (phase.evenly) {
+    team.share_evenly(phase.items, body);
+  } else {
+    team.share(phase.items, phase.unit, phase.most, body);
+  }
+  expect_done(phase);
+}
+
+}  // namespace
+
+int main(int, char** argv) {
+  std::mt19937 random((unsigned)std::atoi(argv[1]));
+  auto up_to = [&](int most) { return (int64_t)(random() % (most + 1)); };
+  for (int round = 0; round < 60; ++round) {
+    std::vector<Phase> phases;
+    for (int i = 0; i < 40; ++i) {
+      const int64_t items = up_to(3) ? up_to(300) : up_to(5);
+      const uint32_t dawdles = up_to(4) ? 0 : 1 + (uint32_t)up_to(6);
+      phases.push_back({up_to(2) == 0, items, 1 + up_to(40), 1 + up_to(100), dawdles,
+                        std::vector<int>(items)});
+    }
+    together({(int)(1 + up_to(7)), parallel}, team_size, [&](Team& team) {
+      const Phase* before = nullptr;
+      for (Phase& phase : phases) {
+        work_on(phase, before, team);
+        before = &phase;
+      }
+    });
+    for (const Phase& phase : phases) expect_done(phase);
+  }
+}
