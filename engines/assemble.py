@@ -10,6 +10,7 @@ import torch
 from ..kernels.registry import KernelError, implementations, select
 from .clock import Clock
 from .core import EngineCore
+from .device import free_memory_bytes
 from .errors import ConfigError
 from .executors.graphs import CudaGraphPool, DecodeGraphs, DecodeShape
 from .executors.inputs import Spare
@@ -212,6 +213,8 @@ def _linear_ops(engine: ResolvedEngine, files: ModelFiles) -> tuple[str, ...]:
 def _allocate(kv: KVCache, config: DecoderConfig, engine: ResolvedEngine) -> KVTensors:
     """The pool, and behind it one unit that no request gets: where graphs' spare rows write."""
     dtype, device = getattr(torch, engine.dtype), torch.device(engine.device)
+    if device.type == "cpu" and engine.kv_memory_bytes > (free_bytes := free_memory_bytes()):
+        raise _no_room(engine, f"at most the {free_bytes} that are free")
     spare = int(engine.cuda_graphs == "on")
     try:
         if isinstance(kv, PagedKVCache):
@@ -220,6 +223,8 @@ def _allocate(kv: KVCache, config: DecoderConfig, engine: ResolvedEngine) -> KVT
         slots = kv.capacity_tokens + spare
         return allocate_contiguous(config, slots, dtype, device, engine.kv_dtype)
     except RuntimeError as error:  # torch's own out-of-memory errors derive from it
-        asked = f"{engine.kv_memory_bytes} bytes"
-        allowed = f"what {device} has free; lower --kv-memory"
-        raise ConfigError("kv_memory", asked, allowed) from error
+        raise _no_room(engine, f"what {device} has free; lower --kv-memory") from error
+
+
+def _no_room(engine: ResolvedEngine, allowed: str) -> ConfigError:
+    return ConfigError("kv_memory", f"{engine.kv_memory_bytes} bytes", allowed)

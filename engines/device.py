@@ -75,6 +75,11 @@ def memory_bytes_of(device: torch.device) -> int:
     return psutil.virtual_memory().total
 
 
+def free_memory_bytes() -> int:
+    """Of this machine, what programs can have without others giving any up."""
+    return psutil.virtual_memory().available
+
+
 def _why_no_bfloat16(device: torch.device) -> str:
     """Empty where the device computes it."""
     if device.type != "cuda" or torch.version.hip:

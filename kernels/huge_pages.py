@@ -1,4 +1,5 @@
-"""Memory in huge pages, for what a step reads from end to end: weights, keys and values.
+"""Memory in huge pages, for what a step reads from end to end: weights, keys and values; and memory
+that is there before a step needs it.
 
 Every 4 KiB that are read once cost a walk of the page table, which takes a virtual machine twice as
 many steps, and a stop of the processor's prefetcher, which crosses no page. The same reads from
@@ -47,6 +48,14 @@ class HugePages:
     def copy(self, tensor: Tensor) -> Tensor:
         """The same elements, contiguous."""
         return self.zeros(tuple(tensor.shape), tensor.dtype).copy_(tensor)
+
+
+def populate(zeros: Tensor) -> Tensor:
+    """The same, its memory taken from the system: of a CPU's a page is given when something is
+    first written to it, and the writer waits for that."""
+    if zeros.device.type == "cpu":
+        zeros.view(torch.uint8).flatten()[:: mmap.PAGESIZE].zero_()
+    return zeros
 
 
 def _piece(size_bytes: int) -> mmap.mmap:

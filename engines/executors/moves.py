@@ -9,6 +9,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
+from ...kernels.huge_pages import populate
 from ..device import put_on
 from ..kv.base import Move, MoveKind
 
@@ -16,10 +17,12 @@ from ..kv.base import Move, MoveKind
 def allocate_host(cache: Sequence[Tensor], units: int) -> list[Tensor]:
     """Room on the host for `units` units of each device tensor; pinned beside an accelerator."""
     return [
-        torch.empty(
-            (units, *tensor.shape[1:]),
-            dtype=tensor.dtype,
-            pin_memory=tensor.device.type == "cuda",
+        populate(
+            torch.zeros(
+                (units, *tensor.shape[1:]),
+                dtype=tensor.dtype,
+                pin_memory=tensor.device.type == "cuda",
+            )
         )
         for tensor in cache
     ]

@@ -1,4 +1,9 @@
-"""Where keys and values lie: one pair of tensors a layer, in the layout of the KV cache."""
+"""Where keys and values lie: one pair of tensors a layer, in the layout of the KV cache.
+
+All of it is there before the first step. Were pages of memory given as they are met, blocks handed
+out in turn would make steps wait until each has been used, and an arena used from its beginning
+hardly ever: the two layouts would differ by what is neither's.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...kernels.huge_pages import HugePages
+from ...kernels.huge_pages import HugePages, populate
 from ...kernels.quantized_kv import SCALE_DTYPE, QuantizedKV
 from .decoder import DecoderConfig
 
@@ -97,7 +102,7 @@ def _allocate(
     def tensors(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, ...]:
         def make() -> Tensor:
             if pages is not None:
-                return pages.zeros(shape, dtype)
+                return populate(pages.zeros(shape, dtype))
             return torch.zeros(shape, dtype=dtype, device=device)
 
         return (make(),) * layers if shared else tuple(make() for _ in range(layers))

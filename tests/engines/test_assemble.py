@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from llmbench.engines.assemble import emulated_by
+from llmbench.engines import assemble
+from llmbench.engines.assemble import build_engine, emulated_by, load_model
+from llmbench.engines.clock import WallClock
+from llmbench.engines.config import engine_config
+from llmbench.engines.errors import ConfigError
+from llmbench.engines.models.catalogue import resolve_model
+from llmbench.engines.resolve import resolve
 
 
 @pytest.mark.parametrize(
@@ -25,3 +31,17 @@ def test_what_was_emulated_is_known_by_what_ran(
 ) -> None:
     found = emulated_by({op: first, "linear": "torch-cpu"}, {op: ran})
     assert set(found) == ({op} if emulated else set())
+
+
+def test_a_cache_that_does_not_fit_beside_other_programs_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its memory is taken at once, and who takes more than there is may be ended without a word."""
+    files = resolve_model("bundled")
+    engine = resolve(engine_config("paged", device="cpu", kv_memory_bytes=2**24), files)
+    loaded = load_model(files, engine)
+    monkeypatch.setattr(assemble, "free_memory_bytes", lambda: 2**24 - 1)
+    with pytest.raises(ConfigError, match=r"kv_memory: '16777216 bytes' .* at most the 16777215 that"):
+        build_engine(loaded, engine, WallClock())
+    monkeypatch.setattr(assemble, "free_memory_bytes", lambda: 2**24)
+    build_engine(loaded, engine, WallClock())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,3 +27,10 @@ def flags_of(tensor: Tensor) -> list[str]:
         elif inside and head == "VmFlags:":
             return rest
     raise AssertionError("the tensor lies in no mapping")
+
+
+def pages_given(work: Callable[[], object]) -> int:
+    """How many times this process waited for memory meanwhile (getrusage(2), minor faults)."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    work()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before

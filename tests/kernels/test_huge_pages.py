@@ -6,9 +6,9 @@ import gc
 
 import pytest
 import torch
-from llmbench.kernels.huge_pages import PIECE_BYTES, HugePages
+from llmbench.kernels.huge_pages import PAGE_BYTES, PIECE_BYTES, HugePages, populate
 
-from .mappings import flags_of, linux_with_huge_pages
+from .mappings import flags_of, linux_with_huge_pages, pages_given
 
 
 def test_tensors_lie_apart_on_lines_of_their_own() -> None:
@@ -60,3 +60,17 @@ def test_a_tensor_outlives_who_handed_it_out() -> None:
 @linux_with_huge_pages
 def test_linux_is_told() -> None:
     assert "hg" in flags_of(HugePages().zeros((100,), torch.uint8))
+
+
+@linux_with_huge_pages
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn])
+def test_who_writes_to_populated_memory_waits_for_no_page(dtype: torch.dtype) -> None:
+    shape = (8 * PAGE_BYTES // 64, 64)  # with halves of 2 bytes 16 huge pages, with bytes 8
+    lazy, there = HugePages().zeros(shape, dtype), populate(HugePages().zeros(shape, dtype))
+    assert pages_given(lambda: lazy.view(torch.uint8).fill_(1)) >= 8
+    assert pages_given(lambda: there.view(torch.uint8).fill_(1)) < 8
+    assert there.shape == shape
+
+
+def test_populated_memory_is_zero() -> None:
+    assert not populate(torch.zeros(100_000, dtype=torch.int32)).any()
