@@ -96,17 +96,17 @@ class Team {
   template <class Length, class Body>
   void share_units(int64_t units, const Length& length, const Body& body) {
     if (units == 0) return;
-    int64_t done = 0;
-    for (int i = 0; i < size_; ++i) {
+    for (int i = 0; i < size_ && is_open(); ++i) {
       const int part = (index_ + i) % size_;
       const Range all{units * part / size_, units * (part + 1) / size_};
+      int64_t done = 0;
       Range run;
       while (take(meeting_.parts[part].state, all, i > 0, length, run)) {
         body(run.first, run.end);
         done += run.end - run.first;
       }
+      if (done) finish(done, units);
     }
-    if (done) finish(done, units);
     next_phase();
   }
 
@@ -135,8 +135,11 @@ class Team {
     meeting_.phase.store(phase_ + 1, std::memory_order_release);
   }
 
+  // Whether the others are still at this thread's phase. If not, its work is done, and can be seen.
+  bool is_open() const { return meeting_.phase.load(std::memory_order_acquire) == phase_; }
+
   void next_phase() {
-    for (int spins = 0; meeting_.phase.load(std::memory_order_acquire) == phase_; ++spins) {
+    for (int spins = 0; is_open(); ++spins) {
       // Whoever is awaited for long has lost its processor, maybe to this thread.
       if (spins < SPINS) {
         rest();
