@@ -10,7 +10,7 @@
 
 #include "attention_few.h"
 #include "attention_many.h"
-#include "threads.h"
+#include "team.h"
 
 namespace attention {
 

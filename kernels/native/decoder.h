@@ -343,12 +343,12 @@ class StepThread {
 };
 
 // A whole step, by all threads.
-inline void decode(const Model& model, Step& step, Threads threads, TeamSize team_size) {
+inline void decode(const Model& model, Step& step, Threads threads) {
   thread_local attention::Work callers;
   attention::Work& work = callers;  // not that of the thread that uses it
   const Activations a = activations(model, step.tokens, step.scratch);
   work.plan(attention_of(model, step, a), step.tokens);
-  together(threads, team_size, [&](Team& team) { StepThread(model, step, a, work, team)(); });
+  together(threads, [&](Team& team) { StepThread(model, step, a, work, team)(); });
 }
 
 }  // namespace decoder

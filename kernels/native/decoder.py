@@ -174,7 +174,7 @@ class NativeDecoderStep:
         step.scratch, step.attention_s = room.data_ptr(), 0.0
         library.decoder_step(
             *(ctypes.addressof(self._model), ctypes.addressof(step)),
-            *(library.team_size, torch.get_num_threads(), library.parallel),
+            *(torch.get_num_threads(), library.parallel),
         )
         self.attention_s, self.likeliest = step.attention_s, likeliest
         return logits

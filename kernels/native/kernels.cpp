@@ -11,7 +11,6 @@
 #include "quantized_kv.h"
 #include "sample.h"
 #include "team.h"
-#include "threads.h"
 #include "weights.h"
 
 #ifdef __AMX_BF16__
@@ -240,9 +239,9 @@ extern "C" int64_t llmbench_decoder_scratch_bytes(const decoder::Model* model, i
 }
 
 // As the structs say.
-extern "C" void llmbench_decoder_step(const decoder::Model* model, decoder::Step* step,
-                                      TeamSize team_size, int threads, Parallel parallel) {
-  decoder::decode(*model, *step, {threads, parallel}, team_size);
+extern "C" void llmbench_decoder_step(const decoder::Model* model, decoder::Step* step, int threads,
+                                      Parallel parallel) {
+  decoder::decode(*model, *step, {threads, parallel});
 }
 
 #pragma GCC visibility pop

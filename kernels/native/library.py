@@ -54,7 +54,7 @@ _ARGUMENTS = {
     "argmax": [*[_POINTER] * 2, *[_SIZE] * 2, *_THREADS],
     "sample": [_POINTER, _SIZE, _INT, *[_POINTER] * 6, *[_SIZE] * 2, *_THREADS],
     "decoder_scratch_bytes": [_POINTER, _SIZE],
-    "decoder_step": [*[_POINTER] * 3, *_THREADS],
+    "decoder_step": [*[_POINTER] * 2, *_THREADS],
 }
 _AMX_ARGUMENTS = {"row_major_linear": [*[_POINTER] * 4, *[_SIZE] * 3, *_THREADS]}
 _RESULTS = {"decoder_scratch_bytes": _SIZE}
@@ -64,8 +64,8 @@ _RESULTS = {"decoder_scratch_bytes": _SIZE}
 class Library:
     """The functions that `kernels.cpp` declares, under their names without `llmbench_`.
 
-    parallel, team_size: addresses of functions of PyTorch's OpenMP runtime, which those that share
-    work are handed. row_major_linear: for AMX only.
+    parallel: the address of GOMP_parallel in PyTorch's OpenMP runtime, which those that share work
+    are handed. row_major_linear: for AMX only.
     """
 
     linear: Callable[..., None]
@@ -81,7 +81,6 @@ class Library:
     decoder_scratch_bytes: Callable[..., int]
     decoder_step: Callable[..., None]
     parallel: int
-    team_size: int
     row_major_linear: Callable[..., None] | None = None
 
 
@@ -161,8 +160,8 @@ def load(target: Target) -> Library | str:
 
     Raises BuildError, or OSError where the cache cannot be written, if it would run them.
     """
-    parallel, team_size = openmp_parallel(), openmp_function("omp_get_num_threads")
-    if parallel is None or team_size is None:
+    parallel = openmp_parallel()
+    if parallel is None:
         return "PyTorch has no OpenMP runtime that exports GOMP_parallel"
     if missing := target.cpu_flags - cpu_flags():
         return f"the processor has no {', '.join(sorted(missing))}"
@@ -174,7 +173,7 @@ def load(target: Target) -> Library | str:
         function = getattr(loaded, f"llmbench_{name}")
         function.argtypes, function.restype = arguments, _RESULTS.get(name)
         functions[name] = function
-    return Library(**functions, parallel=parallel, team_size=team_size)
+    return Library(**functions, parallel=parallel)
 
 
 def _opened(target: Target) -> ctypes.CDLL:
@@ -210,14 +209,10 @@ def cpu_flags() -> frozenset[str]:
 
 def openmp_parallel() -> int | None:
     """The address of GOMP_parallel in PyTorch's OpenMP runtime, if it has one that exports it."""
-    return openmp_function("GOMP_parallel")
-
-
-def openmp_function(name: str) -> int | None:
-    """The address of a function of the runtime that `openmp_parallel` means."""
     runtime = _openmp_runtime()
-    function = None if runtime is None else getattr(runtime, name, None)
-    return None if function is None else ctypes.cast(function, ctypes.c_void_p).value
+    if runtime is None:
+        return None
+    return ctypes.cast(runtime.GOMP_parallel, ctypes.c_void_p).value
 
 
 @cache

@@ -9,7 +9,7 @@
 #include "linear_tiles.h"
 #include "linear_vectors.h"
 #include "product.h"
-#include "threads.h"
+#include "team.h"
 
 inline void row_major_linear(const Product& p, Threads threads) {
   constexpr int64_t CHUNKS_A_THREAD = 4, CHUNK_MULTIPLE = 16;  // a tile of W

@@ -16,11 +16,14 @@
 #include <cstdint>
 #include <vector>
 
-#include "threads.h"
+// GOMP_parallel of the OpenMP runtime that the caller has: runs a function on a number of threads, and
+// waits for them.
+using Parallel = void (*)(void (*)(void*), void*, unsigned, unsigned);
 
-// omp_get_num_threads of the same runtime: how many threads a region was really given, which may be
-// fewer than asked for.
-using TeamSize = int (*)();
+struct Threads {
+  int count;
+  Parallel parallel;
+};
 
 // What the threads of a region share: the phase that they are at, how many of its units are done, and of
 // each thread's part which are left. What many threads write has cache lines of its own.
@@ -56,10 +59,8 @@ inline void rest() {
 // Blumofe and Leiserson, 1999).
 class Team {
  public:
-  Team(Meeting& meeting, int size)
-      : meeting_(meeting), size_(size), index_(meeting.joined.fetch_add(1)) {}
-
-  int size() const { return size_; }
+  explicit Team(Meeting& meeting)
+      : meeting_(meeting), size_((int)meeting.parts.size()), index_(meeting.joined.fetch_add(1)) {}
 
   // True of one thread.
   bool leads() const { return index_ == 0; }
@@ -155,23 +156,30 @@ class Team {
   uint32_t phase_ = 1;
 };
 
-// body(team) on each thread of a region, at the same time.
+// body(team) on each thread of a region, at the same time. A runtime may grant fewer threads than it is
+// asked for: the parts of those that are missing are taken by the others.
 template <class Body>
-void together(Threads threads, TeamSize team_size, const Body& body) {
+void together(Threads threads, const Body& body) {
   Meeting meeting(threads.count);
   if (threads.count == 1) {
-    Team alone(meeting, 1);
+    Team alone(meeting);
     return body(alone);
   }
   struct Shared {
     const Body& body;
     Meeting& meeting;
-    TeamSize team_size;
-  } shared{body, meeting, team_size};
+  } shared{body, meeting};
   auto work = [](void* data) {
     Shared& shared = *(Shared*)data;
-    Team team(shared.meeting, shared.team_size());
+    Team team(shared.meeting);
     shared.body(team);
   };
   threads.parallel(work, &shared, (unsigned)threads.count, 0);
+}
+
+// body(first, last) for runs of `chunk` of the items 0 … items: one phase, and nothing else.
+template <class Body>
+void share(Threads threads, int64_t items, int64_t chunk, const Body& body) {
+  if (threads.count == 1 || items <= chunk) return body((int64_t)0, items);
+  together(threads, [&](Team& team) { team.share(items, chunk, chunk, body); });
 }

@@ -11,18 +11,13 @@
 
 namespace {
 
-int granted;
-
 // As a runtime that grants fewer threads than it is asked for.
 void parallel(void (*work)(void*), void* data, unsigned threads, unsigned) {
-  granted = threads > 2 ? (int)threads - 1 : (int)threads;
   std::vector<std::thread> others;
-  for (int i = 1; i < granted; ++i) others.emplace_back(work, data);
+  for (unsigned i = threads > 2 ? 2 : 1; i < threads; ++i) others.emplace_back(work, data);
   work(data);
   for (std::thread& other : others) other.join();
 }
-
-int team_size() { return granted; }
 
 struct Phase {
   bool evenly;
@@ -77,7 +72,7 @@ int main(int, char** argv) {
       phases.push_back({up_to(2) == 0, items, 1 + up_to(40), 1 + up_to(100), dawdles,
                         std::vector<int>(items)});
     }
-    together({(int)(1 + up_to(7)), parallel}, team_size, [&](Team& team) {
+    together({(int)(1 + up_to(7)), parallel}, [&](Team& team) {
       const Phase* before = nullptr;
       for (Phase& phase : phases) {
         work_on(phase, before, team);
