@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 from functools import partial
+from weakref import ReferenceType, ref
 
 import torch
 from torch import Tensor
@@ -85,10 +86,11 @@ class _Step(ctypes.Structure):
 class _BoundCache:
     """A cache as the library reads it; made once for each that is served from.
 
-    pointers: arrays, a layer each, that `caches` points to.
+    cache: not kept alive by this, for the next engine's has to have room. pointers: arrays, a layer
+    each, that `caches` points to.
     """
 
-    cache: LayerCaches
+    cache: ReferenceType[LayerCaches]
     pointers: tuple[ctypes.Array[ctypes.c_void_p], ...]
     caches: _Caches
     readable: bool
@@ -180,12 +182,12 @@ class NativeDecoderStep:
         return logits
 
     def _bind(self, cache: LayerCaches) -> _BoundCache:
-        if self._bound is None or self._bound.cache is not cache:
+        if self._bound is None or self._bound.cache() is not cache:
             parts = (cache.keys, cache.values, cache.key_scales, cache.value_scales)
             pointers = tuple(map(_pointers, parts))
             codes = CODES.get(cache.keys[0].dtype, 0)
             caches = _Caches(*map(ctypes.addressof, pointers), codes)
-            self._bound = _BoundCache(cache, pointers, caches, _is_readable(cache))
+            self._bound = _BoundCache(ref(cache), pointers, caches, _is_readable(cache))
         return self._bound
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from weakref import ReferenceType, ref
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.models import bundled
 from llmbench.engines.models.catalogue import ModelFiles
+from llmbench.engines.models.kv_tensors import KVTensors
 from llmbench.engines.models.loader import load_model_directory
 from llmbench.engines.quantization.checkpoints.write import write_checkpoint
 from llmbench.engines.quantization.rounding import rounded_model
@@ -23,6 +26,7 @@ from llmbench.engines.resolved import ResolvedEngine
 from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.machine.kept_peaks import MachinePeaks, keep_peaks, machine_of
 from llmbench.harness.result import Result
+from llmbench.harness.run import experiment
 from llmbench.harness.run.experiment import measure, prepare
 from llmbench.harness.run.watch import Silent
 
@@ -64,6 +68,33 @@ def test_a_run_finds_nothing_of_its_warm_up_in_the_cache(tmp_path: Path) -> None
         for count in (0, 2)
     ]
     assert [one.counters.prefix_hit_tokens for one in found] == [0, 0]
+
+
+def test_a_cache_is_given_back_before_another_model_is_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And before the next repeat, which serves with the same weights and a cache of its own."""
+    caches: list[ReferenceType[KVTensors]] = []
+    allocate = assemble.allocate_paged
+
+    def allocate_and_watch(*arguments: Any) -> KVTensors:
+        made = allocate(*arguments)
+        caches.append(ref(made))
+        return made
+
+    def judge(*_: object) -> None:
+        gc.collect()
+        assert [one() for one in caches] == [None]
+
+    monkeypatch.setattr(assemble, "allocate_paged", allocate_and_watch)
+    monkeypatch.setattr(experiment, "judge_quality", judge)
+    limits = {"max_model_len": 256, "kv_memory_bytes": 2**22}
+    engine = engine_config(dtype="bfloat16", device="cpu", **limits)  # in which steps are one call
+    load = LoadConfig(num_requests=3, max_output_len=8, max_input_len=64)
+    prepared = prepare(RunConfig("bundled", engine, load, quality_tokens=128), Silent())
+    loaded = experiment.load(prepared, Silent())
+    measure(prepared, Silent(), loaded)
+    assert len(caches) == 1
 
 
 def test_a_setting_that_no_result_can_hold_is_found_before_the_run() -> None:
