@@ -191,14 +191,14 @@ def check_littles_law(requests: Sequence[RequestRecord], steps: Sequence[StepTra
     """Mean in flight = throughput x mean time in flight (Little, Operations Research 9, 1961).
 
     The left side is the engine's count of waiting and running requests, over its steps; the right
-    side is the harness's records, from the send, when the engine first knows of a request, to the
-    end of the step that ended it, for which it is counted. They are measured apart, so lost
-    requests, wrong clocks and a harness that takes long between steps all show here.
+    side is the harness's records, from the send, when the engine first knows of a request, to its
+    end and the rest of the step that it ended in, for which it is counted. They are measured apart,
+    so lost requests, wrong clocks and a harness that takes long between steps all show here.
     """
     since_s = _known_since_s(requests)
-    until_s = _counted_until_s(steps)
+    last_steps = _last_step_of_each(steps)
     stays_s = [
-        max(one.t_end_s, until_s.get(one.request_id, 0.0)) - since_s[one.index, one.sample]
+        _left_s(one.t_end_s, last_steps.get(one.request_id)) - since_s[one.index, one.sample]
         for one in served_of(requests)
         if one.t_end_s is not None
     ]
@@ -222,15 +222,18 @@ def check_littles_law(requests: Sequence[RequestRecord], steps: Sequence[StepTra
     )
 
 
-def _counted_until_s(steps: Sequence[StepTrace]) -> dict[str, float]:
-    """By request, the end of the last step that computed any of it. Its last token is ready before
-    that, by as much as the machine takes for the rest of the step."""
+def _last_step_of_each(steps: Sequence[StepTrace]) -> dict[str, StepTrace]:
+    """By request, the last step that computed any of it."""
     return {
-        name: step.end_s
-        for step in steps
-        for name in step.chunks.request_ids
-        if name not in step.dropped
+        name: step for step in steps for name in step.chunks.request_ids if name not in step.dropped
     }
+
+
+def _left_s(end_s: float, last: StepTrace | None) -> float:
+    """When the engine no longer counted a request that had its last token at `end_s`: at the end of
+    that step, which comes later by as much as the machine takes for the rest of it. A record that
+    ends in no such step is taken at its word, and found out."""
+    return max(end_s, last.end_s) if last is not None and end_s >= last.start_s else end_s
 
 
 def _known_since_s(requests: Sequence[RequestRecord]) -> dict[tuple[int, int], float]:

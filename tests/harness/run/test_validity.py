@@ -152,6 +152,23 @@ def test_littles_law_holds_to_a_tenth(every: int, error: float, ok: bool) -> Non
     assert check.ok == ok
 
 
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.85])
+def test_records_that_end_too_early_break_littles_law(share: float) -> None:
+    """Every time of a reply is so much of the truth, and with it TPOT, ITL and E2EL."""
+    requests, steps = serve_in_turn(120)
+
+    def earlier(one: RequestRecord) -> RequestRecord:
+        sent_s = one.t_send_s
+        times_s = tuple(sent_s + (at_s - sent_s) * share for at_s in one.token_times_s)
+        return replace(one, token_times_s=times_s)
+
+    early = [earlier(one) for one in requests]
+    validity = _assess(early, steps)
+
+    assert _check(validity, "littles_law").value == pytest.approx(1 / share - 1)
+    assert not validity.valid
+
+
 def test_a_request_is_in_flight_until_its_last_step_is_over() -> None:
     """Its last token is ready at 0.9 s, and the machine stops for most of a second before the step
     is done. What comes before the next step, at 9 s, is nobody's stay."""
