@@ -69,7 +69,8 @@ class PagedContents(RuleBasedStateMachine):
         assert self.kv.cached_tokens(request) == hit
         # Whole blocks, less those of the hit that somebody holds already.
         held = {block for one in self.here for block in self.kv.block_table(one)}
-        kept = {tokens: block for block, tokens in self.named.items()}
+        # Of several with one content that which was named first.
+        kept = {tokens: block for block, tokens in reversed(self.named.items())}
         hits = [kept[tuple(prompt[:end])] for end in range(SIZE, hit + 1, SIZE)]
         needed = -(-len(prompt) // SIZE) - sum(block in held for block in hits)
         assert self.kv.needs(request, len(prompt)) == needed
@@ -106,8 +107,7 @@ class PagedContents(RuleBasedStateMachine):
         table = self.kv.block_table(request)
         for index in range(first, end):
             content = tuple(request.token_ids[: (index + 1) * SIZE])
-            if content not in self.named.values() and table[index] not in self.named:
-                self.named[table[index]] = content
+            self.named.setdefault(table[index], content)
 
     @rule(which=pick)
     def fork(self, which: int) -> None:
@@ -197,6 +197,21 @@ class PagedContents(RuleBasedStateMachine):
 
 PagedContents.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestPagedContents = PagedContents.TestCase
+
+
+def test_two_blocks_that_came_to_keep_one_content_both_keep_it() -> None:
+    cache = PagedContents()
+    cache.make(prefix_cache=True, host_blocks=0)
+    cache.start(n=1, prompt=[1, 0, 0, 1])
+    cache.compute(most=4, which=0)
+    cache.start(n=2, prompt=[1, 0, 0])
+    cache.compute(most=3, which=1)
+    cache.fork(which=1)  # one of them goes on with 1
+    cache.release(which=0)
+    cache.compute(most=1, which=0)
+    cache.release(which=0)
+    cache.no_block_is_lost_and_every_holder_is_counted()
+    assert list(cache.named.values()).count((1, 0, 0, 1)) == 2
 
 
 @pytest.mark.parametrize("prompt", [6, 8])
