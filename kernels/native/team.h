@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <cstdlib>
 #include <vector>
 
 // GOMP_parallel of the OpenMP runtime that the caller has: runs a function on a number of threads, and
@@ -25,8 +26,9 @@ struct Threads {
   Parallel parallel;
 };
 
-// What the threads of a region share: the phase that they are at, how many of its units are done, and of
-// each thread's part which are left. What many threads write has cache lines of its own.
+// What the threads of a region share: of each thread's part of a phase the units that are left, which
+// phase they are at, and how many of its units are done. What many threads write has cache lines of its
+// own.
 struct Meeting {
   explicit Meeting(int threads) : parts(threads) {}
 
@@ -36,10 +38,10 @@ struct Meeting {
     std::atomic<uint64_t> state{0};
   };
 
-  std::atomic<int> joined{0};
+  std::vector<Part> parts;
+  alignas(64) std::atomic<int> joined{0};
   alignas(64) std::atomic<uint32_t> phase{1};
   alignas(64) std::atomic<int64_t> done{0};
-  std::vector<Part> parts;
 };
 
 // A moment for the processor's other thread, if it has one.
@@ -90,13 +92,16 @@ class Team {
   };
 
   static constexpr int SPINS = 500;
-  static constexpr int BITS = 24;  // of a unit's number
-  static constexpr uint64_t UNIT = ((uint64_t)1 << BITS) - 1;
+  static constexpr int BITS = 24;  // of a unit's number; the others are the phase's
+  static constexpr uint64_t MOST_UNITS = ((uint64_t)1 << BITS) - 1;
+  static constexpr uint64_t MOST_PHASES = ((uint64_t)1 << (64 - 2 * BITS)) - 1;
 
   // length(left): how many units a run takes of those that are left of a part.
   template <class Length, class Body>
   void share_units(int64_t units, const Length& length, const Body& body) {
     if (units == 0) return;
+    // Of a step thousands, and hundreds: what more would mean is not work.
+    if ((uint64_t)units > MOST_UNITS || phase_ > MOST_PHASES) std::abort();
     for (int i = 0; i < size_ && is_open(); ++i) {
       const int part = (index_ + i) % size_;
       const Range all{units * part / size_, units * (part + 1) / size_};
@@ -119,7 +124,7 @@ class Team {
     for (;;) {
       const uint64_t phase = state >> 2 * BITS;
       Range left = all;
-      if (phase >= phase_) left = {(int64_t)(state >> BITS & UNIT), (int64_t)(state & UNIT)};
+      if (phase >= phase_) left = {(int64_t)(state >> BITS & MOST_UNITS), (int64_t)(state & MOST_UNITS)};
       if (phase > phase_ || left.first >= left.end) return false;
       const int64_t count = length(left.end - left.first);
       run = from_end ? Range{left.end - count, left.end} : Range{left.first, left.first + count};

@@ -4,6 +4,8 @@
 
 #include "team.h"
 
+#include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <random>
@@ -12,11 +14,16 @@
 namespace {
 
 // As a runtime that grants fewer threads than it is asked for.
-void parallel(void (*work)(void*), void* data, unsigned threads, unsigned) {
+void fewer(void (*work)(void*), void* data, unsigned threads, unsigned) {
   std::vector<std::thread> others;
   for (unsigned i = threads > 2 ? 2 : 1; i < threads; ++i) others.emplace_back(work, data);
   work(data);
   for (std::thread& other : others) other.join();
+}
+
+// As one whose threads come when the first has gone: it does everything, and they find it done.
+void one_after_the_other(void (*work)(void*), void* data, unsigned threads, unsigned) {
+  for (unsigned i = 0; i < threads; ++i) work(data);
 }
 
 struct Phase {
@@ -59,6 +66,21 @@ void work_on(Phase& phase, const Phase* before, Team& team) {
   expect_done(phase);
 }
 
+// All phases, by a random number of threads.
+void work_together(std::vector<Phase>& phases, int threads, Parallel parallel) {
+  std::atomic<int> leaders{0};
+  together({threads, parallel}, [&](Team& team) {
+    leaders += team.leads();
+    const Phase* before = nullptr;
+    for (Phase& phase : phases) {
+      work_on(phase, before, team);
+      before = &phase;
+    }
+  });
+  for (const Phase& phase : phases) expect_done(phase);
+  if (leaders != 1) fail("not one leader", phases[0], leaders);
+}
+
 }  // namespace
 
 int main(int, char** argv) {
@@ -72,13 +94,11 @@ int main(int, char** argv) {
       phases.push_back({up_to(2) == 0, items, 1 + up_to(40), 1 + up_to(100), dawdles,
                         std::vector<int>(items)});
     }
-    together({(int)(1 + up_to(7)), parallel}, [&](Team& team) {
-      const Phase* before = nullptr;
-      for (Phase& phase : phases) {
-        work_on(phase, before, team);
-        before = &phase;
-      }
-    });
-    for (const Phase& phase : phases) expect_done(phase);
+    work_together(phases, (int)(1 + up_to(7)), round % 10 ? fewer : one_after_the_other);
   }
+  // As many as a large model has, or a large vocabulary, and more.
+  std::vector<Phase> many(3000, {false, 3, 1, 1, 0, std::vector<int>(3)});
+  work_together(many, 3, fewer);
+  std::vector<Phase> large(2, {false, 100000, 1, 16, 0, std::vector<int>(100000)});
+  work_together(large, 3, fewer);
 }

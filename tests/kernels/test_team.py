@@ -30,5 +30,5 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.mark.parametrize("seed", range(4))
 def test_every_item_of_each_phase_is_done_once(program: Path, seed: int) -> None:
-    done = subprocess.run([program, str(seed)], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([program, str(seed)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
