@@ -41,7 +41,9 @@ def test_a_cache_that_does_not_fit_beside_other_programs_is_refused(
     engine = resolve(engine_config("paged", device="cpu", kv_memory_bytes=2**24), files)
     loaded = load_model(files, engine)
     monkeypatch.setattr(assemble, "free_memory_bytes", lambda: 2**24 - 1)
-    with pytest.raises(ConfigError, match=r"kv_memory: '16777216 bytes' .* at most the 16777215 that"):
+    with pytest.raises(
+        ConfigError, match=r"kv_memory: '16777216 bytes' .* at most the 16777215 that"
+    ):
         build_engine(loaded, engine, WallClock())
     monkeypatch.setattr(assemble, "free_memory_bytes", lambda: 2**24)
     build_engine(loaded, engine, WallClock())
