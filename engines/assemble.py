@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from ..kernels.registry import KernelError, implementations, select
 from .clock import Clock
@@ -15,6 +16,7 @@ from .errors import ConfigError
 from .executors.graphs import CudaGraphPool, DecodeGraphs, DecodeShape
 from .executors.inputs import Spare
 from .executors.memory import explained
+from .executors.moves import allocate_host
 from .executors.torch import TorchExecutor
 from .executors.warm import WarmCache, warm_draws, warm_steps
 from .kv.base import KVCache
@@ -136,12 +138,12 @@ def build_engine(
     bytes_per_token = loaded.config.kv_bytes_per_token(engine.dtype, engine.kv_dtype)
     strategy = build_strategy(engine, bytes_per_token)
     kv = strategy.kv
-    host_units = kv.host.num_blocks if isinstance(kv, PagedKVCache) else 0
+    _check_room(engine)
     cache = _allocate(kv, loaded.config, engine)
     executor = TorchExecutor(
         loaded.model,
         cache,
-        host_units,
+        _host_room(kv, cache, engine),
         in_thread=engine.async_scheduling and loaded.model.device.type == "cpu",
         graphs=_graphs(loaded, engine, strategy, cache),
         force=engine.forced,
@@ -213,8 +215,6 @@ def _linear_ops(engine: ResolvedEngine, files: ModelFiles) -> tuple[str, ...]:
 def _allocate(kv: KVCache, config: DecoderConfig, engine: ResolvedEngine) -> KVTensors:
     """The pool, and behind it one unit that no request gets: where graphs' spare rows write."""
     dtype, device = getattr(torch, engine.dtype), torch.device(engine.device)
-    if device.type == "cpu" and engine.kv_memory_bytes > (free_bytes := free_memory_bytes()):
-        raise _no_room(engine, f"at most the {free_bytes} that are free")
     spare = int(engine.cuda_graphs == "on")
     try:
         if isinstance(kv, PagedKVCache):
@@ -224,6 +224,29 @@ def _allocate(kv: KVCache, config: DecoderConfig, engine: ResolvedEngine) -> KVT
         return allocate_contiguous(config, slots, dtype, device, engine.kv_dtype)
     except RuntimeError as error:  # torch's own out-of-memory errors derive from it
         raise _no_room(engine, f"what {device} has free; lower --kv-memory") from error
+
+
+def _host_room(kv: KVCache, cache: KVTensors, engine: ResolvedEngine) -> list[Tensor]:
+    """For what is swapped out; not taken from the system where it may never be."""
+    if not isinstance(kv, PagedKVCache) or not kv.host.num_blocks:
+        return []
+    return allocate_host(cache.tensors, kv.host.num_blocks, populated=_always_swaps(engine))
+
+
+def _always_swaps(engine: ResolvedEngine) -> bool:
+    return engine.preemption == "swap"
+
+
+def _check_room(engine: ResolvedEngine) -> None:
+    """Of a CPU's memory all is taken at once, and who takes more than there is may be ended without
+    a word. Raises ConfigError."""
+    if engine.device != "cpu":
+        return
+    swap_bytes = (engine.swap_memory_bytes or 0) if _always_swaps(engine) else 0
+    left_bytes = free_memory_bytes() - swap_bytes
+    if engine.kv_memory_bytes > left_bytes:
+        beside = f" beside {swap_bytes} of --swap-memory" if swap_bytes else ""
+        raise _no_room(engine, f"at most the {max(0, left_bytes)} that are free{beside}")
 
 
 def _no_room(engine: ResolvedEngine, allowed: str) -> ConfigError:

@@ -14,18 +14,20 @@ from ..device import put_on
 from ..kv.base import Move, MoveKind
 
 
-def allocate_host(cache: Sequence[Tensor], units: int) -> list[Tensor]:
-    """Room on the host for `units` units of each device tensor; pinned beside an accelerator."""
-    return [
-        populate(
-            torch.zeros(
-                (units, *tensor.shape[1:]),
-                dtype=tensor.dtype,
-                pin_memory=tensor.device.type == "cuda",
-            )
+def allocate_host(cache: Sequence[Tensor], units: int, *, populated: bool = False) -> list[Tensor]:
+    """Room on the host for `units` units of each device tensor; pinned beside an accelerator.
+
+    populated: beside a CPU too its memory is taken now, and no swap waits for it.
+    """
+    host = [
+        torch.zeros(
+            (units, *tensor.shape[1:]),
+            dtype=tensor.dtype,
+            pin_memory=tensor.device.type == "cuda",
         )
         for tensor in cache
     ]
+    return [populate(tensor) for tensor in host] if populated else host
 
 
 def carry_out(moves: Sequence[Move], cache: Sequence[Tensor], host: Sequence[Tensor]) -> float:

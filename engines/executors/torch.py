@@ -25,7 +25,7 @@ from .graphs import DecodeGraphs
 from .inputs import StepInputs, pack
 from .launched import Launching, Readback
 from .memory import explained
-from .moves import allocate_host, carry_out
+from .moves import carry_out
 from .passes import OnDevice, OnHost, Passes, Replaying
 from .staging import Staging
 from .work import Runner, Work, draws_of
@@ -42,13 +42,13 @@ class TorchExecutor:
         self,
         model: Decoder,
         cache: KVTensors,
-        host_units: int = 0,
+        host: Sequence[Tensor] = (),
         *,
         in_thread: bool = False,
         graphs: DecodeGraphs | None = None,
         force: Mapping[str, str] | None = None,
     ) -> None:
-        """host_units: room on the host for sequences that are swapped out, in the cache's units.
+        """host: of each of the cache's tensors, room on the host for what is swapped out.
         in_thread: one thread computes all steps, in order. graphs: of decode steps.
         force: operation -> implementation, for sampling."""
         device, on_gpu = model.device, model.device.type == "cuda"
@@ -63,7 +63,6 @@ class TorchExecutor:
         self._passes: Passes = self._packed if on_gpu else OnHost(model, cache)
         if graphs is not None:
             self._passes = Replaying(graphs, staging, self._packed)
-        host = allocate_host(cache.tensors, host_units) if host_units else []
         move = partial(carry_out, cache=cache.tensors, host=host)
         self._runner: Runner
         if on_gpu:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from llmbench.engines import assemble
 from llmbench.engines.assemble import build_engine, emulated_by, load_model
@@ -10,6 +12,7 @@ from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.models.catalogue import resolve_model
 from llmbench.engines.resolve import resolve
+from torch import Tensor
 
 
 @pytest.mark.parametrize(
@@ -47,3 +50,32 @@ def test_a_cache_that_does_not_fit_beside_other_programs_is_refused(
         build_engine(loaded, engine, WallClock())
     monkeypatch.setattr(assemble, "free_memory_bytes", lambda: 2**24)
     build_engine(loaded, engine, WallClock())
+
+
+@pytest.mark.parametrize(("preemption", "taken"), [("swap", True), ("auto", False)])
+def test_room_for_what_is_swapped_out_is_taken_where_all_that_is_preempted_goes_there(
+    preemption: str, taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`auto` swaps samples of one prompt alone; most loads have none."""
+    files = resolve_model("bundled")
+    asked = engine_config(
+        "paged", device="cpu", kv_memory_bytes=2**24, preemption=preemption, swap_memory_bytes=2**25
+    )
+    engine = resolve(asked, files)
+    loaded = load_model(files, engine)
+    hosts: list[bool] = []
+    allocate = assemble.allocate_host
+
+    def allocate_and_watch(*arguments: Any, populated: bool) -> list[Tensor]:
+        hosts.append(populated)
+        return allocate(*arguments, populated=populated)
+
+    monkeypatch.setattr(assemble, "allocate_host", allocate_and_watch)
+    build_engine(loaded, engine, WallClock())
+    assert hosts == [taken]
+    monkeypatch.setattr(assemble, "free_memory_bytes", lambda: 2**24 + 2**25 - 1)
+    if not taken:
+        build_engine(loaded, engine, WallClock())
+        return
+    with pytest.raises(ConfigError, match=r"the 16777215 that are free beside 33554432 of --swap"):
+        build_engine(loaded, engine, WallClock())

@@ -10,6 +10,7 @@ import torch
 from llmbench.engines.api import Request, SamplingParams
 from llmbench.engines.assemble import LoadedModel, load_model
 from llmbench.engines.config import engine_config
+from llmbench.engines.executors.moves import allocate_host
 from llmbench.engines.executors.torch import TorchExecutor
 from llmbench.engines.kv.base import Move
 from llmbench.engines.kv.contiguous import ContiguousKVCache
@@ -135,7 +136,7 @@ def test_copies_are_the_models_time_and_swaps_are_their_own(
     loaded: LoadedModel, computes: bool
 ) -> None:
     kv, cache = PagedKVCache(8, 4), allocate_paged(loaded.config, 8, 4, DTYPE, CPU)
-    executor = TorchExecutor(loaded.model, cache, host_units=2)
+    executor = TorchExecutor(loaded.model, cache, allocate_host(cache.tensors, 2))
     one = request("a", 3)
     assert kv.extend(one, 3)
     plan = StepPlan(prefills=(Chunk(one, 0, 3),)) if computes else StepPlan()
