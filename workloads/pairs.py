@@ -11,6 +11,7 @@ from .api import WorkloadError, shown_value
 from .lengths import Tokens
 from .spec import PairLengths
 from .spec.bounds import MOST_TOKENS
+from .traces.rows import check_columns, check_values
 
 COLUMNS = ("input_tokens", "output_tokens")
 
@@ -27,10 +28,12 @@ def _read(path: Path) -> list[tuple[int, int]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as lines:
             rows = csv.DictReader(lines, skipinitialspace=True)
-            missing = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
+            rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
+            missing = [name for name in COLUMNS if name not in rows.fieldnames]
             if missing:
                 problem = f"has no column {', '.join(missing)}"
                 raise WorkloadError("lengths.path", path, expected, problem)
+            check_columns(rows.fieldnames, "lengths.path", path)
             pairs = [
                 (_tokens(path, rows.line_num, row, 0), _tokens(path, rows.line_num, row, 1))
                 for row in rows
@@ -46,6 +49,7 @@ def _read(path: Path) -> list[tuple[int, int]]:
 
 
 def _tokens(path: Path, line: int, row: dict[str, str], column: int) -> int:
+    check_values(row, line, "lengths.path", path)
     text = row[COLUMNS[column]]
     try:
         tokens = int(text)

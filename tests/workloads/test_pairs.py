@@ -13,7 +13,7 @@ from llmbench.workloads.spec import PairLengths
 
 def test_a_csv_is_read(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
-    path.write_text("\ufeffname, output_tokens, input_tokens\na, 7, 100\nb,9,200\n")
+    path.write_text("\ufeffname, output_tokens, input_tokens \na, 7, 100\nb,9,200\n")
     spec = PairLengths(kind="pairs", path=path)
     assert measured_pairs(spec).tolist() == [[100, 7], [200, 9]]
 
@@ -34,6 +34,11 @@ def test_a_csv_is_read(tmp_path: Path) -> None:
             "has '99999999999999999999999' in column output_tokens at line 2; expected 1 to",
         ),
         ("input_tokens,output_tokens\n4\n", "has None in column output_tokens at line 2;"),
+        ("input_tokens,output_tokens\n5,6,7\n", "has more values than columns at line 2;"),
+        (
+            "input_tokens,output_tokens,input_tokens\n5,6,7\n",
+            "has the column 'input_tokens' more than once;",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, problem: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,14 +68,34 @@ def csv_rows(path: Path) -> Iterator[Row]:
         with path.open(newline="", encoding="utf-8-sig") as lines:
             rows = csv.DictReader(lines)
             rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
+            check_columns(rows.fieldnames, "trace", path)
             for values in rows:
                 found = True
+                check_values(values, rows.line_num, "trace", path)
                 yield Row(path, rows.line_num, values)
     except (csv.Error, UnicodeDecodeError) as error:
         problem = f"is damaged: {error}"
         raise WorkloadError("trace", path, "a CSV file in UTF-8", problem) from error
     if not found:
         raise WorkloadError("trace", path, "at least one row", "has a header and no rows")
+
+
+def check_columns(names: Sequence[str], field: str, path: Path) -> None:
+    """Raises WorkloadError: a name that is there twice, of which only one would be read."""
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        problem = f"has the column {shown_value(twice[0], 60)} more than once"
+        raise WorkloadError(field, path, "columns of different names", problem)
+
+
+def check_values(values: Mapping[str, object], line: int, field: str, path: Path) -> None:
+    """Raises WorkloadError: more values than columns, so that they may stand under wrong ones.
+
+    values: as `csv.DictReader` reads a line, the surplus under None.
+    """
+    if None in values:
+        problem = f"has more values than columns at line {line}"
+        raise WorkloadError(field, path, "a value a column", problem)
 
 
 def requests_of(path: Path, time: str, inputs: str, outputs: str) -> tuple[RequestShape, ...]:
