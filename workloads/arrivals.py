@@ -28,6 +28,10 @@ from .spec import (
 from .stages import stage_times_s
 
 
+class NoRequestsError(WorkloadError):
+    """Arrivals that bring no request with their seed."""
+
+
 def due_times_s(
     arrivals: Arrivals,
     num_requests: int | None,
@@ -68,7 +72,7 @@ def _enough(
             "is more than there are",
         )
     if not len(reached):
-        raise WorkloadError(
+        raise NoRequestsError(
             "arrivals", arrivals.kind, "a higher rate or a longer time", "bring no request"
         )
     return reached[:num_requests]

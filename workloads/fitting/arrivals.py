@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..arrivals import due_times_s
+from ..arrivals import NoRequestsError, due_times_s
 from ..spec import Arrivals, Constant, Gamma, OnOff, Poisson, Stages
 from .burstiness import Burstiness, Seconds, burstiness, on_off_dispersion
 from .minutes import PERIODS_S, STAGE_S, Minutes
@@ -43,11 +43,12 @@ def fit_arrivals(times_s: Seconds, trace: Burstiness) -> Arrivals:
 
 def drawn_burstiness(arrivals: Arrivals, num_requests: int) -> Burstiness | None:
     """What a process comes to in draws as long as the trace: the mean over several seeds; None
-    where all of a draw is due at once."""
+    where each draw brings nothing, or all of it at once."""
     drawn = [
         found
         for seed in range(_DRAWS)
-        if (found := burstiness(_draw(arrivals, num_requests, seed))) is not None
+        if (times_s := _draw(arrivals, num_requests, seed)) is not None
+        and (found := burstiness(times_s)) is not None
     ]
     if not drawn:
         return None
@@ -60,11 +61,13 @@ def drawn_burstiness(arrivals: Arrivals, num_requests: int) -> Burstiness | None
     )
 
 
-def _draw(arrivals: Arrivals, num_requests: int, seed: int) -> Seconds:
+def _draw(arrivals: Arrivals, num_requests: int, seed: int) -> Seconds | None:
+    """None where the process brings no request with this seed."""
     count = None if isinstance(arrivals, Stages) else num_requests
-    times_s = due_times_s(arrivals, count, np.random.default_rng(seed))
-    assert times_s is not None
-    return times_s
+    try:
+        return due_times_s(arrivals, count, np.random.default_rng(seed))
+    except NoRequestsError:
+        return None
 
 
 def factors_apart(trace: Burstiness, fit: Burstiness) -> dict[float, float]:

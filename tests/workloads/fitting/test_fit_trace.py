@@ -278,6 +278,16 @@ def test_a_fit_is_a_workload_file(
     assert plan.description["offered_rate_per_s"] == pytest.approx(rows.trace, rel=0.42)
 
 
+def test_stages_that_may_bring_nothing_are_no_candidate(tmp_path: Path) -> None:
+    """Sixty in three seconds, and one long after. Known wrong here: "arrivals: 'stages' bring no
+    request", of stages that nobody had asked for."""
+    path = tmp_path / "t.jsonl"
+    due = [*(at / 20 for at in range(60)), 200.0]
+    rows = [{"t_due_s": due_s, "input_tokens": 9, "output_tokens": 3} for due_s in due]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert fit_trace(path).spec.arrivals.kind != "at_once"
+
+
 def test_too_few_requests_are_no_trace_to_fit(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     row = {"t_due_s": 0, "input_tokens": 3, "output_tokens": 4}
