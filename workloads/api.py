@@ -70,6 +70,7 @@ class RequestShape:
         request before it in the same session said, and with that one's reply.
     think_s: of a later turn whose time depends on the turn before: seconds from that one's end.
         Its t_due_s is then None.
+    samples: replies to the prompt.
     """
 
     t_due_s: float | None
@@ -79,6 +80,7 @@ class RequestShape:
     prefix_block_tokens: int = 0
     session: str | None = None
     think_s: float | None = None
+    samples: int = 1
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import yaml
 from .api import WorkloadError
 from .load import load_spec, nearest, parse_spec
 from .spec import Replay, TraceLengths, WorkloadSpec
-from .traces import is_trace_file
+from .traces import is_trace_file, read_trace
+from .traces.stored import is_stored
 
 
 @functools.cache
@@ -39,7 +40,8 @@ def resolve_workload(name_or_path: str | Path) -> WorkloadSpec:
 
 
 def trace_workload(path: str | Path) -> WorkloadSpec:
-    """A trace as it was recorded: its times, its lengths, all of its rows.
+    """A trace as it was recorded: its times, its lengths, all of its rows, and of a stored run as
+    many replies to a prompt. Raises WorkloadError: a stored run that cannot be read.
 
     The name of a built-in workload that was fitted to a trace stands for it where no file of that
     name is; the adjustments say so.
@@ -56,4 +58,5 @@ def trace_workload(path: str | Path) -> WorkloadSpec:
         source=path.name,
         arrivals=Replay(kind="replay", path=path),
         lengths=TraceLengths(kind="trace", path=path),
+        samples=read_trace(path)[0].samples if is_stored(path) else 1,
     )

@@ -157,6 +157,10 @@ def _trace_adjustments(spec: WorkloadSpec, num_requests: int, traces: Traces) ->
         notes.append(f"{which} {longest} trace rows")
     if isinstance(spec.lengths, TraceLengths) and _is_silent_on_prefixes(spec.lengths, traces):
         notes.append("which prompts of the stored run began alike is not known: none do here")
+    if isinstance(spec.lengths, TraceLengths):
+        asked = traces[spec.lengths.path][0].samples
+        if asked > spec.samples:
+            notes.append(f"replies to a prompt: {spec.samples}, the stored run had {asked}")
     if isinstance(spec.arrivals, Replay) and spec.arrivals.time_scale != 1:
         notes.append(f"time scaled by {spec.arrivals.time_scale:g}")
     return notes

@@ -101,6 +101,7 @@ def _fitted(path: Path, rows: Sequence[RequestShape]) -> FittedWorkload:
             correlation=copula_correlation(pairs, inputs.length, outputs.length),
         ),
         sessions=None if talk is None else talk.sessions,
+        samples=rows[0].samples,
         fit="clip",
     )
     ours = None if found is None else drawn_burstiness(arrivals, len(times_s))
@@ -116,7 +117,8 @@ def _fitted(path: Path, rows: Sequence[RequestShape]) -> FittedWorkload:
             _said("input" if traced is None else "added input", inputs),
             _said("output", outputs),
             f"arrivals are {_kind(arrivals)}{off}",
-            *(_left_out(rows) if talk is None or traced is None else _said_of(talk, traced)),
+            *_shared(rows),
+            *(_alone(rows) if talk is None or traced is None else _said_of(talk, traced)),
         ),
     )
 
@@ -232,11 +234,15 @@ def _said_of(talk: FittedSessions, traced: TracedSessions) -> list[str]:
     return notes
 
 
-def _left_out(rows: Sequence[RequestShape]) -> list[str]:
-    """What a trace has and its fit has not."""
-    notes: list[str] = []
-    if any(row.prefix_block_ids for row in rows):
-        notes.append("prompts of the fit share no prefixes, those of the trace do: replay it")
-    if any(row.session is not None for row in rows):
-        notes.append("requests of the fit stand alone, the trace has sessions: replay it")
-    return notes
+def _shared(rows: Sequence[RequestShape]) -> list[str]:
+    """Whether a trace has prefixes, which its fit has not."""
+    if not any(row.prefix_block_ids for row in rows):
+        return []
+    return ["prompts of the fit share no prefixes, those of the trace do: replay it"]
+
+
+def _alone(rows: Sequence[RequestShape]) -> list[str]:
+    """Whether a trace has sessions, where its fit has none."""
+    if all(row.session is None for row in rows):
+        return []
+    return ["requests of the fit stand alone, the trace has sessions: replay it"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..api import RequestShape, WorkloadError
 from ..sharing import SHARING_BLOCK_TOKENS
-from ..spec.bounds import MOST_TOKENS
+from ..spec.bounds import MOST_SAMPLES, MOST_TOKENS
 from .rows import LATEST
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ def is_stored(path: Path) -> bool:
 
 
 def read(path: Path) -> tuple[RequestShape, ...]:
-    """Every request that was due, samples counted once, in the order of their due times.
+    """Every request that was due, in the order of their due times; several replies to a prompt are
+    one request, whose reply is as long as the first.
 
     Of a closed loop, a request was due when a slot became free. Later turns of a session wait for
     the one before, as they did. Prompts begin alike as far as they did in whole blocks; where the
@@ -56,10 +57,15 @@ def read(path: Path) -> tuple[RequestShape, ...]:
     if not ((numbers >= 0) & (numbers <= (LATEST, MOST_TOKENS, MOST_TOKENS))).all():
         expected = f"times of 0 or more and lengths of up to {MOST_TOKENS:,} tokens"
         raise WorkloadError("trace", path, expected, "has others, or none, in a row")
-    return _shapes(rows, float(rows["t_due_s"].iloc[0]))
+    # A request that failed early may have fewer rows than replies that it asked for.
+    samples = int(frame["sample"].nunique())
+    if samples > MOST_SAMPLES:
+        expected = f"at most {MOST_SAMPLES:,}"
+        raise WorkloadError("trace", path, expected, f"has {samples:,} replies to a prompt")
+    return _shapes(rows, float(rows["t_due_s"].iloc[0]), samples)
 
 
-def _shapes(rows: pd.DataFrame, first_s: float) -> tuple[RequestShape, ...]:
+def _shapes(rows: pd.DataFrame, first_s: float, samples: int) -> tuple[RequestShape, ...]:
     """A session is called by the index of the request that it began with."""
     begun = set(rows.loc[rows["after"].notna(), "after"].astype(int))
     sessions: dict[int, str] = {}
@@ -79,6 +85,7 @@ def _shapes(rows: pd.DataFrame, first_s: float) -> tuple[RequestShape, ...]:
                 0 if blocks is None else SHARING_BLOCK_TOKENS,
                 session=sessions.get(index),
                 think_s=None if before is None else think_s,
+                samples=samples,
             )
         )
     return _without_a_sessions_own(shapes)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from llmbench.workloads.api import LengthLimits, WorkloadError, plan_workload
 from llmbench.workloads.builtin import trace_workload
@@ -154,6 +155,26 @@ def test_what_no_session_workload_does_is_refused_in_one_line(tmp_path: Path) ->
     few = traced(tmp_path / "few.jsonl", 9, lambda: 3, lambda: 1.0)
     with pytest.raises(WorkloadError, match="has 9 sessions; expected at least 20 to fit"):
         fit_trace(few)
+
+
+def test_shared_prefixes_of_sessions_are_said_to_be_left_out(tmp_path: Path) -> None:
+    """Known wrong here: said only of traces without sessions."""
+    frame = pd.DataFrame(
+        {
+            "index": range(40),
+            "sample": 0,
+            "t_due_s": [at / 2 for at in range(40)],
+            "input_tokens": 50,
+            "output_tokens": 4,
+            "after": [float(at - 1) if at % 2 else None for at in range(40)],
+            "think_s": 1.0,
+            "prefix_blocks": [[0]] * 40,
+        }
+    )
+    frame.to_parquet(tmp_path / "requests.parquet")
+    fit = fit_trace(tmp_path)
+    assert fit.spec.sessions is not None
+    assert "prompts of the fit share no prefixes, those of the trace do: replay it" in fit.notes
 
 
 def test_sessions_that_come_by_the_clock_are_requests_that_do(tmp_path: Path) -> None:

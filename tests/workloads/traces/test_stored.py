@@ -8,6 +8,9 @@ import pandas as pd
 import pytest
 from llmbench.workloads.api import LengthLimits, RequestShape, WorkloadError, plan_workload
 from llmbench.workloads.builtin import trace_workload
+from llmbench.workloads.fitting import fit_trace
+from llmbench.workloads.overrides import with_overrides
+from llmbench.workloads.spec import WorkloadSpec
 from llmbench.workloads.traces import read_trace
 
 FRAME = pd.DataFrame(
@@ -22,7 +25,15 @@ FRAME = pd.DataFrame(
         "prefix_blocks": None,
     }
 )
-ROWS = (RequestShape(0.0, 20, 2), RequestShape(0.5, 30, 3), RequestShape(2.0, 40, 4))
+ROWS = tuple(
+    RequestShape(due_s, tokens, tokens // 10, samples=2)
+    for due_s, tokens in ((0.0, 20), (0.5, 30), (2.0, 40))
+)
+LIMITS = LengthLimits(None, None, 1000)
+
+
+def adjustments(spec: WorkloadSpec) -> tuple[str, ...]:
+    return plan_workload(spec, seed=0, corpus_token_ids=range(5000), limits=LIMITS).adjustments
 
 
 def test_by_directory_and_by_table(tmp_path: Path) -> None:
@@ -30,6 +41,23 @@ def test_by_directory_and_by_table(tmp_path: Path) -> None:
     FRAME.to_parquet(tmp_path / "requests.parquet")
     assert read_trace(tmp_path) == ROWS
     assert read_trace(tmp_path / "requests.parquet") == ROWS
+
+
+def test_a_prompt_has_as_many_replies_as_it_had(tmp_path: Path) -> None:
+    """Known wrong here: one reply a prompt, so half of the load, and nothing said so."""
+    FRAME.assign(prefix_blocks=pd.Series([[]] * 4)).to_parquet(tmp_path / "requests.parquet")
+    spec = trace_workload(tmp_path)
+    plan = plan_workload(spec, seed=0, corpus_token_ids=range(5000), limits=LIMITS)
+    assert [one.samples for one in plan.requests] == [2, 2, 2]
+    assert plan.adjustments == ()
+    fewer = adjustments(with_overrides(spec, samples=1))
+    assert fewer == ("replies to a prompt: 1, the stored run had 2",)
+
+
+def test_a_fit_has_as_many_replies_to_a_prompt(tmp_path: Path) -> None:
+    rows = [FRAME.assign(index=FRAME["index"] + 3 * at, t_due_s=at * 1.0) for at in range(20)]
+    pd.concat(rows).to_parquet(tmp_path / "requests.parquet")
+    assert fit_trace(tmp_path).spec.samples == 2
 
 
 def test_later_turns_wait_as_they_did(tmp_path: Path) -> None:
@@ -79,15 +107,13 @@ def test_prompts_begin_alike_as_they_did(tmp_path: Path) -> None:
 
 
 def test_a_table_that_does_not_say_what_was_shared(tmp_path: Path) -> None:
-    def adjustments(frame: pd.DataFrame) -> tuple[str, ...]:
+    def said(frame: pd.DataFrame) -> tuple[str, ...]:
         frame.to_parquet(tmp_path / "requests.parquet")
-        limits = LengthLimits(None, None, 1000)
-        spec = trace_workload(tmp_path)
-        return plan_workload(spec, seed=0, corpus_token_ids=range(5000), limits=limits).adjustments
+        return adjustments(trace_workload(tmp_path))
 
-    (said,) = adjustments(FRAME)
-    assert said == "which prompts of the stored run began alike is not known: none do here"
-    assert adjustments(FRAME.assign(prefix_blocks=pd.Series([[]] * 4))) == ()
+    unknown = "which prompts of the stored run began alike is not known: none do here"
+    assert said(FRAME) == (unknown,)
+    assert said(FRAME.assign(prefix_blocks=pd.Series([[]] * 4))) == ()
 
 
 def test_a_table_of_something_else(tmp_path: Path) -> None:
