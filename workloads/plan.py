@@ -23,12 +23,23 @@ from .describe import describe
 from .making import Making
 from .processes import Seconds
 from .prompts import checked_corpus
-from .spec import Replay, TraceLengths, WorkloadSpec
+from .sessions import slots_of_rows
+from .spec import (
+    TEXTS,
+    ExponentialRamp,
+    LinearRamp,
+    Replay,
+    Stages,
+    TraceLengths,
+    WorkloadSpec,
+)
 from .synthetic import Content
 from .traces import read_trace
 from .traces.stored import is_stored
 
 Traces = dict[Path, tuple[RequestShape, ...]]
+# Arrivals that end by themselves, without a number of requests.
+LASTING = LinearRamp | ExponentialRamp | Stages
 
 
 def plan_workload(
@@ -49,13 +60,15 @@ def plan_workload(
     streams = Streams(seed)
     num_requests = _num_requests(spec, traces)
     due_s = due_times_s(spec.arrivals, None, streams.arrivals) if num_requests is None else None
-    count = num_requests if due_s is None else len(due_s)
+    if due_s is not None and (rows := _rows_in_order(spec, traces)) is not None:
+        num_requests = _rows_that_begin(spec, rows, len(due_s))
+    count = len(due_s) if num_requests is None and due_s is not None else num_requests
     assert count is not None
     drawn = Drawn(
         spec=spec,
         rows=_rows(spec, count, traces, streams),
         num_requests=num_requests,
-        num_sessions=None if due_s is None else len(due_s),
+        num_sessions=count if num_requests is None else None,
         corpus=corpus,
         limits=limits,
         vocab_size=vocab_size,
@@ -64,8 +77,7 @@ def plan_workload(
     )
     contents, notes = contents_of(drawn, streams)
     begun = sum(one.after is None for one in contents)
-    if due_s is None:
-        due_s = _due_times_s(spec, begun, traces, streams.arrivals)
+    due_s = _due_times_s(spec, begun, traces, streams.arrivals) if due_s is None else due_s[:begun]
     requests = _requests(due_s, contents, spec.samples)
     return Plan(
         requests=requests,
@@ -84,17 +96,39 @@ def _read_traces(spec: WorkloadSpec) -> Traces:
 def _num_requests(spec: WorkloadSpec, traces: Traces) -> int | None:
     """As asked, or as many as the shortest trace that is read row by row has; None where the
     arrivals give the number."""
-    rows = [
-        len(traces[part.path])
-        for part in (spec.arrivals, spec.lengths)
-        if isinstance(part, Replay) or (isinstance(part, TraceLengths) and part.order == "file")
-    ]
+    in_order = _rows_in_order(spec, traces)
+    rows = [] if in_order is None else [len(in_order)]
+    if isinstance(spec.arrivals, Replay):
+        # A later turn has no time to give, except to the row that waits in its place.
+        replayed = traces[spec.arrivals.path]
+        timed = [row for row in replayed if in_order is not None or row.t_due_s is not None]
+        rows.append(len(timed))
     if spec.num_requests is None:
-        return min(rows, default=None)
+        return None if isinstance(spec.arrivals, LASTING) else min(rows, default=None)
     # Turns of a session take no row of their own from a trace of arrivals.
     if rows and spec.num_requests > min(rows) and spec.sessions is None:
         raise _too_few_rows(spec.num_requests, min(rows))
     return spec.num_requests
+
+
+def _rows_in_order(spec: WorkloadSpec, traces: Traces) -> Sequence[RequestShape] | None:
+    """The rows of which each request takes the next for its lengths, if it does."""
+    match spec.lengths:
+        case TraceLengths(path=path, order="file"):
+            return traces[path]
+    return None
+
+
+def _rows_that_begin(spec: WorkloadSpec, rows: Sequence[RequestShape], most: int) -> int:
+    """How many of the first rows there are before more than `most` wait for nobody."""
+    if isinstance(spec.prompts, TEXTS):
+        return min(len(rows), most)  # texts stand alone, whatever the session of their row
+    waiting = 0
+    for index, slot in enumerate(slots_of_rows(rows)):
+        waiting += slot.after is not None
+        if index + 1 - waiting > most:
+            return index
+    return len(rows)
 
 
 def _too_few_rows(asked: int, rows: int) -> WorkloadError:
@@ -107,14 +141,13 @@ def _rows(
 ) -> Sequence[RequestShape] | None:
     """The rows of a trace that requests are made of; None where lengths are of another kind. Rows
     that are drawn stand alone, whatever their session."""
-    match spec.lengths:
-        case TraceLengths(path=path, order="file"):
-            return traces[path][:count]
-        case TraceLengths(path=path):
-            trace = traces[path]
-            drawn = streams.lengths().integers(len(trace), size=count).tolist()
-            return [replace(trace[at], session=None) for at in drawn]
-    return None
+    if not isinstance(spec.lengths, TraceLengths):
+        return None
+    trace = traces[spec.lengths.path]
+    if spec.lengths.order == "file":
+        return trace[:count]
+    drawn = streams.lengths().integers(len(trace), size=count).tolist()
+    return [replace(trace[at], session=None) for at in drawn]
 
 
 def _due_times_s(
