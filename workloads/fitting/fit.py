@@ -24,7 +24,14 @@ from ..spec import (
 from ..traces import read_trace
 from .arrivals import NEAR, drawn_burstiness, factors_apart, fit_arrivals
 from .burstiness import Burstiness, burstiness
-from .lengths import FittedLength, copula_correlation, fit_length, linear_correlation
+from .lengths import (
+    FittedLength,
+    copula_correlation,
+    drawn_correlation,
+    evenly_drawn,
+    fit_length,
+    linear_correlation,
+)
 from .sessions import (
     FittedSessions,
     TracedSessions,
@@ -140,29 +147,27 @@ def _compare_pairs(
 ) -> tuple[Compared, ...]:
     lengths = spec.lengths
     assert isinstance(lengths, SampledLengths)
-    drawn = sample_pairs(
-        len(pairs), lengths.input, lengths.output, lengths.correlation, np.random.default_rng(0)
-    )
+    correlation = drawn_correlation(lengths.input, lengths.output, lengths.correlation)
     return (
-        *_compare_lengths(
-            "input" if traced is None else "added input", pairs[:, 0], drawn[:, 0], inputs.distance
-        ),
-        *_compare_lengths("output", pairs[:, 1], drawn[:, 1], outputs.distance),
-        Compared(
-            "correlation of input and output",
-            linear_correlation(pairs),
-            linear_correlation(drawn),
-        ),
-        *(() if traced is None else _compare_sessions(traced, drawn, spec.sessions)),
+        *_compare_lengths("input" if traced is None else "added input", pairs[:, 0], inputs),
+        *_compare_lengths("output", pairs[:, 1], outputs),
+        Compared("correlation of input and output", linear_correlation(pairs), correlation),
+        *(() if traced is None else _compare_sessions(traced, spec.sessions, lengths)),
     )
 
 
 def _compare_sessions(
-    traced: TracedSessions, drawn: Tokens, sessions: Sessions | None
+    traced: TracedSessions, sessions: Sessions | None, lengths: SampledLengths
 ) -> tuple[Compared, ...]:
     assert sessions is not None
+    drawn = sample_pairs(
+        len(traced.added),
+        lengths.input,
+        lengths.output,
+        lengths.correlation,
+        np.random.default_rng(0),
+    )
     sent = drawn_sessions(sessions, drawn)
-
     of_both = (
         ("turns a session", traced.turns, sent.turns),
         ("seconds of thought", traced.think_s, sent.think_s),
@@ -180,9 +185,9 @@ def _compare_sessions(
     )
 
 
-def _compare_lengths(
-    side: str, trace: Tokens, fit: Tokens, distance: float
-) -> tuple[Compared, ...]:
+def _compare_lengths(side: str, trace: Tokens, fitted: FittedLength) -> tuple[Compared, ...]:
+    """By the distribution itself: one draw as long as a short trace says little of it."""
+    fit = evenly_drawn(fitted.length)
     return (
         Compared(f"{side} tokens, mean", float(trace.mean()), float(fit.mean())),
         *(
@@ -191,7 +196,7 @@ def _compare_lengths(
             )
             for p in _PERCENTILES
         ),
-        Compared(f"{side} tokens, Kolmogorov distance", 0.0, distance),
+        Compared(f"{side} tokens, Kolmogorov distance", 0.0, fitted.distance),
     )
 
 

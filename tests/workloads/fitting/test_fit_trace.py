@@ -12,7 +12,12 @@ from llmbench.workloads.api import LengthLimits, WorkloadError, plan_workload
 from llmbench.workloads.fitting import FittedWorkload, fit_trace
 from llmbench.workloads.fitting.arrivals import drawn_burstiness, fit_arrivals
 from llmbench.workloads.fitting.burstiness import Seconds, burstiness
-from llmbench.workloads.fitting.lengths import copula_correlation, fit_length, linear_correlation
+from llmbench.workloads.fitting.lengths import (
+    copula_correlation,
+    evenly_drawn,
+    fit_length,
+    linear_correlation,
+)
 from llmbench.workloads.fitting.minutes import Minutes
 from llmbench.workloads.lengths import sample_pairs
 from llmbench.workloads.load import load_spec, spec_yaml
@@ -184,6 +189,30 @@ def test_lumpy_lengths_are_fitted_by_quantiles() -> None:
     assert found.distance < 0.05 < found.lognormal_distance
 
 
+def test_quantiles_have_the_mean_of_a_tail_that_bends() -> None:
+    """A geometric one. Known wrong here: 1 % more tokens, and a deviation 4 % larger."""
+    tokens = rng().geometric(0.01, 20_000)
+    found = fit_length(tokens)
+    assert isinstance(found.length, QuantileLength)
+    drawn = evenly_drawn(found.length)
+    assert drawn.mean() == pytest.approx(tokens.mean(), rel=0.005)
+    assert drawn.std() == pytest.approx(tokens.std(), rel=0.01)
+
+
+def test_a_short_traces_fit_is_shown_without_the_chance_of_one_draw(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    lengths = np.exp(rng().normal(6, 1.5, 40)).astype(int) + 1
+    rows = [
+        {"t_due_s": at, "input_tokens": tokens, "output_tokens": 3}
+        for at, tokens in enumerate(lengths.tolist())
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    fit = fit_trace(path)
+    assert isinstance(fit.spec.lengths, SampledLengths)
+    mean = next(one.fit for one in fit.compared if one.name == "input tokens, mean")
+    assert mean == evenly_drawn(fit.spec.lengths.input).mean()
+
+
 @pytest.mark.parametrize("correlation", [-0.5, 0.3])
 def test_the_linear_correlation_is_met(correlation: float) -> None:
     true = LognormalLength(kind="lognormal", mu=5.0, sigma=0.6)
@@ -209,7 +238,7 @@ def test_real_lengths_have_the_traces_marginals(name: str, fits: dict[str, Fitte
     found = ratios(fit)
     for side in ("input", "output"):
         for what in ("mean", "p50", "p90", "p99"):
-            assert found[f"{side} tokens, {what}"] == pytest.approx(1, abs=0.07)
+            assert found[f"{side} tokens, {what}"] == pytest.approx(1, abs=0.02)
     by_name = {one.name: one for one in fit.compared}
     assert by_name["input tokens, Kolmogorov distance"].fit < 0.05
     assert by_name["output tokens, Kolmogorov distance"].fit < 0.05
