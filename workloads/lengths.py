@@ -77,7 +77,7 @@ def quantile(length: Length, u: Probabilities) -> Tokens:
 
 
 def _lognormal_quantile(length: LognormalLength, u: Probabilities) -> Tokens:
-    low = math.log(length.min_tokens) if length.min_tokens > 1 else -math.inf
+    low = math.log(length.min_tokens)
     high = math.inf if length.max_tokens is None else math.log(length.max_tokens)
     logs = _cut_off_normal(NormalDist(length.mu, length.sigma), u, low, high)
     # Where all the mass lies far outside the bounds, F(min) and F(max) agree to the last bit.

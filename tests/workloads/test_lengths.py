@@ -93,6 +93,13 @@ def test_a_normal_without_a_bound_is_cut_off_at_one_token() -> None:
     assert at(length, 0.5) == [round(truncnorm(-0.9, np.inf, loc=10, scale=10).ppf(0.5))]
 
 
+def test_a_lognormal_without_a_bound_is_cut_off_at_one_token() -> None:
+    """As a normal is. Known wrong here: two thirds of these had 1 token, and not a third."""
+    length = LognormalLength(kind="lognormal", mu=0, sigma=1)
+    expected = np.exp(truncnorm(0, np.inf).ppf([0.3, 0.5, 0.9]))
+    assert at(length, 0.3, 0.5, 0.9) == np.rint(expected).astype(int).tolist()
+
+
 def test_a_histogram_holds_its_edges_lower_whole_numbers() -> None:
     """Two bins of one number each, an empty one, and one of three: 10, 11, 12."""
     length = HistogramLength(kind="histogram", edges=(1, 2, 3, 9.5, 13), counts=(1, 1, 0, 6))
