@@ -7,13 +7,14 @@ requests whose lists begin with the same ids have that prefix in common.
 The recorder wrote a timestamp every 3 s, so that tens of requests carry the same one. Requests of
 one timestamp are spread evenly, in the order of the file, over the time up to the next timestamp,
 or over 3 s where that is further away or there is none. A request with a timestamp of its own keeps
-it.
+it. Other tools write the same fields with times to the millisecond: where two timestamps are nearer
+to each other than the recorder's, every request keeps its own.
 """
 
 from __future__ import annotations
 
 import math
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 from ..api import RequestShape
@@ -22,6 +23,8 @@ from .json_lines import JsonLine, fields_of, json_lines
 FIELDS = ("timestamp", "input_length", "output_length", "hash_ids")
 BLOCK_TOKENS = 512
 TICK_MS = 3000.0
+# The recorder's clock goes 3 ms fast or slow.
+_LEAST_TICK_MS = 2900.0
 
 __all__ = ["FIELDS", "fields_of", "read"]
 
@@ -52,6 +55,9 @@ def spread(times_ms: list[float]) -> list[float]:
     """Ascending times with those that are equal told apart: see the file's docstring."""
     ticks = [(time_ms, len(list(same))) for time_ms, same in groupby(times_ms)]
     following = [time_ms for time_ms, _ in ticks[1:]] + [math.inf]
+    apart_ms = (after - before for before, after in pairwise(time_ms for time_ms, _ in ticks))
+    if any(gap_ms < _LEAST_TICK_MS for gap_ms in apart_ms):
+        return times_ms
     return [
         time_ms + min(next_ms - time_ms, TICK_MS) * place / count
         for (time_ms, count), next_ms in zip(ticks, following, strict=True)
