@@ -81,15 +81,17 @@ def _until(
     number: int,
     rng: np.random.Generator,
 ) -> Seconds:
-    count = 64 + math.ceil(_highest_rate_per_s(arrivals) * duration_s)
+    mean = _mean_rate_per_s(arrivals) * duration_s
+    _check_count(mean, number)
+    count = 64 + math.ceil(mean + 6 * math.sqrt(mean))
     seed = int(rng.integers(2**63))
     first_s = _rest_of_gap_s(arrivals, rng)
     while True:
-        _check_count(count, number)
         # Begun anew each time: a longer draw of a process begins like a shorter one.
         times_s = first_s + from_zero(arrivals, count, np.random.default_rng(seed))
         if times_s[-1] >= duration_s:
             return times_s[times_s < duration_s]
+        _check_count(count, number)
         count *= 2
 
 
@@ -109,8 +111,11 @@ def _rest_of_gap_s(arrivals: Poisson | Gamma | OnOff, rng: np.random.Generator) 
     return silence_s + float(from_zero(arrivals, 2, rng)[1])
 
 
-def _highest_rate_per_s(arrivals: Poisson | Gamma | OnOff) -> float:
-    return arrivals.on_rate_per_s if isinstance(arrivals, OnOff) else arrivals.rate_per_s
+def _mean_rate_per_s(arrivals: Poisson | Gamma | OnOff) -> float:
+    if not isinstance(arrivals, OnOff):
+        return arrivals.rate_per_s
+    share_on = arrivals.mean_on_s / (arrivals.mean_on_s + arrivals.mean_off_s)
+    return arrivals.on_rate_per_s * share_on
 
 
 def _check_count(count: float, number: int) -> None:

@@ -139,6 +139,20 @@ def test_a_stage_beyond_all_bounds_is_refused() -> None:
         due_s(most, constant(1, requests=1))
 
 
+def test_a_stage_is_refused_by_what_it_brings() -> None:
+    """36 thousand in short bursts of a high rate. Known wrong here: refused, as if the burst's rate
+    lasted for the hour; and one of 6 million with three of four seeds, by twice as many."""
+    bursts = {"kind": "on_off", "on_rate_per_s": 1e5, "mean_on_s": 0.001, "mean_off_s": 10}
+    found = due_s({"arrivals": bursts, "duration_s": 3600})
+    # Of 360 bursts, each geometric with a mean of 100.
+    assert len(found) == pytest.approx(36_000, rel=4 * (2 / 360) ** 0.5)
+    assert len(due_s(poisson(60_000, duration_s=100), seed=0)) == pytest.approx(6e6, rel=0.01)
+    with pytest.raises(
+        WorkloadError, match=r"stages\.0: brings the requests to 1\.2e\+07; expected"
+    ):
+        due_s(poisson(60_000, duration_s=200))
+
+
 STAGES = st.lists(
     st.one_of(
         st.builds(poisson, st.floats(0.1, 50), duration_s=st.floats(0.1, 20)),
