@@ -6,6 +6,7 @@ import math
 from typing import Any, Literal
 
 from .api import WorkloadError
+from .arrivals import request_rate_per_s
 from .load import parse_spec
 from .spec import (
     Arrivals,
@@ -105,23 +106,24 @@ def _arrivals(
 def _at_rate(spec: WorkloadSpec, request_rate: float | None, arrival: str | None) -> dict[str, Any]:
     own = spec.arrivals
     has_rate = isinstance(own, Poisson | Constant | Gamma)
-    if request_rate is None and not has_rate:
+    rate_per_s = request_rate_per_s(own) if request_rate is None else request_rate
+    if rate_per_s is None:
         raise WorkloadError(
             "arrival",
             arrival,
             "--request-rate beside it",
-            f"needs a rate, and {own.kind} arrivals have none",
+            f"needs a rate, and {own.kind} arrivals have no single one",
         )
-    if request_rate is not None and not request_rate > 0:
-        raise _no_rate(request_rate)
-    if request_rate == math.inf:
+    if not rate_per_s > 0:
+        raise _no_rate(rate_per_s)
+    if rate_per_s == math.inf:
         return {"kind": "at_once"}
-    if isinstance(own, Clients) and request_rate is not None and arrival is None:
-        return scaled_clients(own, request_rate)
-    kept = own.model_dump() if has_rate else {"kind": "poisson"}
     if arrival is not None:
-        kept = {"kind": arrival, "rate_per_s": kept.get("rate_per_s")}
-    return kept if request_rate is None else {**kept, "rate_per_s": request_rate}
+        return {"kind": arrival, "rate_per_s": rate_per_s}
+    if isinstance(own, Clients):
+        return scaled_clients(own, rate_per_s)
+    kept = own.model_dump() if has_rate else {"kind": "poisson"}
+    return {**kept, "rate_per_s": rate_per_s}
 
 
 def is_scaled_when_planned(own: Arrivals) -> bool:

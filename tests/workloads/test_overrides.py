@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from llmbench.workloads.api import WorkloadError
+from llmbench.workloads.arrivals import request_rate_per_s
 from llmbench.workloads.load import parse_spec
 from llmbench.workloads.overrides import is_scaled_when_planned, with_overrides
 from llmbench.workloads.spec import WorkloadSpec
@@ -140,6 +141,13 @@ def test_num_requests_and_nothing_else() -> None:
     assert with_overrides(spec) == spec
 
 
+def test_another_kind_takes_the_workloads_own_mean_rate() -> None:
+    """Known wrong here: "on_off arrivals have none", of a workload whose rate is shown."""
+    bursts = {"kind": "on_off", "on_rate_per_s": 8.0, "mean_on_s": 1.0, "mean_off_s": 3.0}
+    changed = with_overrides(spec_with(bursts), arrival="constant").arrivals
+    assert (changed.kind, request_rate_per_s(changed)) == ("constant", 2.0)
+
+
 def test_another_arrival_process_is_put_in_words() -> None:
     changed = with_overrides(spec_with(GAMMA), max_concurrency=2)
     assert changed.adjustments == ("arrivals are closed_loop, not the workload's own gamma",)
@@ -162,7 +170,7 @@ def test_another_arrival_process_is_put_in_words() -> None:
         (
             CLOSED,
             {"arrival": "constant"},
-            "arrival: 'constant' needs a rate, and closed_loop arrivals have none; "
+            "arrival: 'constant' needs a rate, and closed_loop arrivals have no single one; "
             "expected --request-rate beside it",
         ),
         (
