@@ -8,7 +8,7 @@ whose dispersion is near the trace's in every window is taken; where none is, th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def fit_arrivals(times_s: Seconds, trace: Burstiness) -> Arrivals:
         if drawn is None:
             continue
         factors = factors_apart(trace, drawn)
-        if all(factor <= _allowed(trace, window_s) for window_s, factor in factors.items()):
+        if is_near(trace, factors):
             return arrivals
         tried.append((max(factors.values()), arrivals))
     return min(tried, key=lambda pair: pair[0])[1]
@@ -82,6 +82,11 @@ def factors_apart(trace: Burstiness, fit: Burstiness) -> dict[float, float]:
         pair = trace.dispersion[window_s], fit.dispersion[window_s]
         factors[window_s] = _apart(*pair, least)
     return factors
+
+
+def is_near(trace: Burstiness, factors: Mapping[float, float]) -> bool:
+    """Whether a process whose factors these are, as of `factors_apart`, behaves as the trace."""
+    return all(factor <= _allowed(trace, window_s) for window_s, factor in factors.items())
 
 
 def _apart(a: float, b: float, least: float) -> float:

@@ -22,7 +22,7 @@ from ..spec import (
     WorkloadSpec,
 )
 from ..traces import read_trace
-from .arrivals import NEAR, drawn_burstiness, factors_apart, fit_arrivals
+from .arrivals import drawn_burstiness, factors_apart, fit_arrivals, is_near
 from .burstiness import Burstiness, burstiness
 from .lengths import (
     FittedLength,
@@ -112,8 +112,6 @@ def _fitted(path: Path, rows: Sequence[RequestShape]) -> FittedWorkload:
         fit="clip",
     )
     ours = None if found is None else drawn_burstiness(arrivals, len(times_s))
-    factor = 1.0 if found is None or ours is None else max(factors_apart(found, ours).values())
-    off = f": gaps or counts are off by up to a factor {factor:.2g}" if factor > NEAR else ""
     return FittedWorkload(
         spec,
         (
@@ -123,11 +121,18 @@ def _fitted(path: Path, rows: Sequence[RequestShape]) -> FittedWorkload:
         (
             _said("input" if traced is None else "added input", inputs),
             _said("output", outputs),
-            f"arrivals are {_kind(arrivals)}{off}",
+            f"arrivals are {_kind(arrivals)}{_off(found, ours)}",
             *_shared(rows),
             *(_alone(rows) if talk is None or traced is None else _said_of(talk, traced)),
         ),
     )
+
+
+def _off(trace: Burstiness | None, fit: Burstiness | None) -> str:
+    """By how much arrivals are not like the trace's, where they are not."""
+    if trace is None or fit is None or is_near(trace, factors := factors_apart(trace, fit)):
+        return ""
+    return f": gaps or counts are off by up to a factor {max(factors.values()):.2g}"
 
 
 def _kind(arrivals: Arrivals) -> str:

@@ -31,6 +31,7 @@ from ..spec import (
     UniformThink,
     UniformTurns,
 )
+from ..spec.bounds import MOST_MEAN_TURNS
 from .burstiness import Seconds
 from .lengths import NEAR
 from .rounding import rounded
@@ -124,7 +125,8 @@ def fit_turns(turns: Counts) -> tuple[Turns, float]:
         left = 1 - on**at
         if most is not None:
             left[-1] = 1.0
-        kind = GeometricTurns(kind="geometric", mean=rounded(1 / (1 - on)), max_turns=most)
+        going_on = min(rounded(1 / (1 - on)), MOST_MEAN_TURNS)
+        kind = GeometricTurns(kind="geometric", mean=going_on, max_turns=most)
         tried.append((apart(left), kind))
     distance, kind = _first_near(tried)
     return kind, distance

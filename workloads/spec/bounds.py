@@ -22,6 +22,7 @@ MOST_TOKENS = 2**24
 # Of all prompts of a plan together: 8 GB of them.
 MOST_PROMPT_TOKENS = 1_000_000_000
 MOST_SAMPLES = 1024
+MOST_MEAN_TURNS = 1e6
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ Spread = Annotated[float, Within(1e-9, MOST_TOKENS)]
 # Of natural logarithms: e^20 is 485 million.
 Log = Annotated[float, Within(-20, 20)]
 LogSpread = Annotated[float, Within(1e-9, 20)]
-TurnMean = Annotated[float, Within(1, 1e6)]
+TurnMean = Annotated[float, Within(1, MOST_MEAN_TURNS)]
 Share = Annotated[float, Within(0, 1)]
 Weight = Annotated[float, Within(0, 1e12)]
 Correlation = Annotated[float, Within(-1, 1)]

@@ -291,6 +291,16 @@ def test_what_a_fit_does_not_reach_is_said(tmp_path: Path) -> None:
     assert any("off by up to a factor" in note for note in fit_trace(path).notes)
 
 
+def test_what_is_taken_for_near_is_not_said_to_be_off(tmp_path: Path) -> None:
+    """Within three standard errors of so short a trace. Known wrong here: "arrivals are poisson:
+    gaps or counts are off by up to a factor 1.4"."""
+    path = tmp_path / "t.jsonl"
+    due = processes.poisson(60, 1.0, np.random.default_rng(6)).tolist()
+    rows = [{"t_due_s": due_s, "input_tokens": 9, "output_tokens": 3} for due_s in due]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert "arrivals are poisson" in fit_trace(path).notes
+
+
 @pytest.mark.parametrize("name", TRACES)
 def test_a_fit_is_a_workload_file(
     name: str, fits: dict[str, FittedWorkload], tmp_path: Path
