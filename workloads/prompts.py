@@ -64,9 +64,10 @@ def run_of(corpus: tuple[int, ...], offset: int, length: int) -> tuple[int, ...]
 class PrefixBlocks:
     """The tokens of the prefix blocks that a trace names.
 
-    A block is its name, spelt in its first few tokens, and then a run of the corpus. So two blocks
-    of different names differ from the start, and a cache with blocks of any size shares exactly
-    what the trace says is shared; and the same name means the same tokens in every run.
+    A block is its name, spelt in its first eight tokens, and then a run of the corpus. So two
+    blocks of different names differ within these, and a cache with blocks of that size or more
+    shares exactly what the trace says is shared; and the same name means the same tokens in every
+    run.
     """
 
     def __init__(self, corpus: tuple[int, ...]) -> None:

@@ -73,9 +73,12 @@ def read_trace(path: str | Path) -> tuple[RequestShape, ...]:
         reason = (error.strerror or "unreadable").lower()
         raise WorkloadError("trace", path, "a trace file", f"cannot be read: {reason}") from error
     except UnicodeDecodeError as error:
-        raise WorkloadError("trace", path, supported(), "is not UTF-8 text") from error
+        packed = path.suffix in (".gz", ".zst", ".bz2", ".xz", ".zip")
+        problem = "is compressed: unpack it first" if packed else "is not UTF-8 text"
+        raise WorkloadError("trace", path, supported(), problem) from error
     if not first_line.strip():
-        raise WorkloadError("trace", path, supported(), "is empty")
+        problem = "begins with a blank line" if first_line else "is empty"
+        raise WorkloadError("trace", path, supported(), problem)
     for one in FORMATS:
         if not one.missing(first_line):
             return one.read(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +51,8 @@ def test_an_empty_file(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.touch()
     assert failure(path) == f"trace: 'x.csv' is empty; {SUPPORTED}"
+    path.write_text("\nt_due_s,input_tokens,output_tokens\n0,1,1\n")
+    assert failure(path) == f"trace: 'x.csv' begins with a blank line; {SUPPORTED}"
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
@@ -94,6 +97,9 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_bytes(b"\x80\x81\x82\n")
     assert failure(path) == f"trace: 'x.csv' is not UTF-8 text; {SUPPORTED}"
+    packed = tmp_path / "x.csv.gz"
+    packed.write_bytes(gzip.compress(b"t_due_s,input_tokens,output_tokens\n0,1,1\n"))
+    assert "'x.csv.gz' is compressed: unpack it first; " in failure(packed)
 
 
 def test_a_quoted_header_is_one(azure_csv: Callable[..., Path]) -> None:
