@@ -133,6 +133,8 @@ def collect(
     for place, make in found:
         try:
             conversation = make()
+            if conversation is not None:
+                _check_texts(conversation)
         except RecordError as bad:
             expected = "a text, a list of texts, or a list of messages"
             raise WorkloadError("prompts", source, expected, f"{bad} at {place}") from None
@@ -141,6 +143,20 @@ def collect(
     if not conversations:
         raise WorkloadError("prompts", source, "at least one prompt", "holds no prompts")
     return conversations
+
+
+def _check_texts(conversation: Conversation) -> None:
+    """JSON may hold half of a surrogate pair, as of an emoji that was cut; no tokenizer reads it.
+
+    Raises RecordError.
+    """
+    replies = (turn.reply or "" for turn in conversation.turns)
+    texts = (conversation.system, *(turn.user for turn in conversation.turns), *replies)
+    try:
+        for text in texts:
+            text.encode()
+    except UnicodeEncodeError:
+        raise RecordError("holds half of a surrogate pair") from None
 
 
 def read_file(path: Path, expected: str) -> str:

@@ -109,6 +109,8 @@ def _load_local(name: str) -> object:
         return _of_split(
             name, found, split or (_DEFAULT_SPLIT if _DEFAULT_SPLIT in found else None)
         )
+    if not path.stat().st_size:
+        raise WorkloadError("prompts.dataset", path, "at least one prompt", "is empty")
     reader = _READERS.get(path.suffix)
     if reader is None:
         raise WorkloadError("prompts.dataset", path, f"a file ending in {', '.join(_READERS)}")
@@ -116,8 +118,8 @@ def _load_local(name: str) -> object:
 
 
 def _is_here(path: Path) -> bool:
-    """Whether a name after `hf:` is that of a file, or of a folder that `save_to_disk` made."""
-    return path.is_file() or _is_saved(path)
+    """Whether a name after `hf:` is that of a file or a folder: the hub is not asked for it."""
+    return path.is_file() or path.is_dir()
 
 
 def _is_saved(path: Path) -> bool:

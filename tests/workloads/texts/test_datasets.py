@@ -56,7 +56,7 @@ def test_a_folder_of_files_has_the_splits_that_they_name(tmp_path: Path) -> None
     data = tmp_path / "repo" / "data"
     data.mkdir(parents=True)
     rows("a").to_parquet(str(data / "test-00000.parquet"))
-    assert users(tmp_path / "repo") == ["a"]
+    assert users(tmp_path / "repo") == users(f"hf:{tmp_path / 'repo'}") == ["a"]
     rows("b").to_parquet(str(data / "validation-00000.parquet"))
     assert users(f"{tmp_path / 'repo'}:validation") == ["b"]
     with pytest.raises(WorkloadError, match="has several; expected a split: "):
@@ -80,6 +80,13 @@ def test_a_file_after_hf_is_read_and_no_hub_is_asked(saved: Path) -> None:
         assert users(name) == ["a"]
     with pytest.raises(WorkloadError, match="has no split 'test'; expected a split: train"):
         users(f"hf:{path}:test")
+
+
+def test_an_empty_file_is_said_to_be_empty(saved: Path) -> None:
+    path = saved.parent / "d.parquet"
+    path.touch()
+    with pytest.raises(WorkloadError, match="is empty; expected at least one prompt"):
+        users(path)
 
 
 def test_a_path_with_a_colon_in_it_is_a_path(saved: Path) -> None:
