@@ -79,10 +79,7 @@ def drawn_prefixes(
     prompts: CorpusPrompts | RandomPrompts, count: int, seed: int
 ) -> Sequence[int | None]:
     """Which shared prefix each of `count` requests of that seed begins with, without the words."""
-    rng = Streams(seed).prefixes
-    if isinstance(prompts, RandomPrompts):
-        RandomWords((), prompts.shared_prefix_count, rng)  # what the prefixes say is drawn first
-    return which_prefix(prompts, count, rng)
+    return which_prefix(prompts, count, Streams(seed).prefixes)
 
 
 # --- lengths ---------------------------------------------------------------------------------
@@ -151,7 +148,9 @@ def _synthetic(
         vocabulary = plain_vocabulary(drawn.encoder, drawn.vocab_size)
         words = RandomWords(vocabulary, count, streams.prompts)
         replies = RandomWords(vocabulary, count, streams.replies)
-        make = RandomWords(vocabulary, prompts.shared_prefix_count, streams.prefixes).take
+        # Apart from which prompt has which, so that their number says nothing of who has one.
+        (prefix_rng,) = streams.prefixes.spawn(1)
+        make = RandomWords(vocabulary, prompts.shared_prefix_count, prefix_rng).take
     prefixes = SharedPrefixes(prompts, count, streams.prefixes, make)
     if rows is None:
         contents, left_out = grown(
