@@ -206,6 +206,9 @@ def _read(
     if spec.sessions is None and planner.cut_short:
         which = f"{planner.cut_short} of {len(contents)} conversations"
         notes.append(f"later turns of {which} left out: 'sessions' would send them")
+    if planner.shorter:
+        which = f"{planner.shorter} of {len(contents)} texts"
+        notes.append(f"{which} have fewer tokens than lengths ask for: sent as they are")
     if planner.taken > len(conversations):
         again = planner.taken - len(conversations)
         what = "texts" if isinstance(prompts, TextPrompts) else "conversations"

@@ -44,7 +44,8 @@ class TextPlanner:
 
     pool: conversations in the order that they are taken, without end. single: a conversation is
     one text, and a session takes several. taken, cut_short: how many conversations were taken, and
-    how many of those that are sent have turns that are not.
+    how many of those that are sent have turns that are not. shorter: how many texts have fewer
+    tokens than were asked of them.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class TextPlanner:
         self._limits = limits
         self._fit: Literal["error", "clip"] = fit
         self._making = making
-        self.taken = self.cut_short = 0
+        self.taken = self.cut_short = self.shorter = 0
         if chat and encoder.encode_chat is None:
             expected = "chat: false, or a model whose tokenizer has a chat template"
             raise WorkloadError("prompts.chat", True, expected, "needs a chat template")
@@ -144,6 +145,7 @@ class TextPlanner:
         else:
             text = "\n\n".join(filter(None, (said.system, first.user)))
             prompt = (*self._encoder.prefix_ids, *self._encode(text))[:new]
+            self.shorter += new is not None and len(prompt) < new
         return _Opening(said.system, said.turns[:count], index, prompt, messages, output)
 
     def _opening_fits(self, opening: _Opening) -> bool:
@@ -182,6 +184,7 @@ class TextPlanner:
             new, _ = asked(index)
             think_s = draws.think_s()
             messages: tuple[Message, ...] = ()
+            is_shorter = False
             if self._chat:
                 answer = reply if isinstance(reply, str) else self._encoder.decode(reply)
                 said = (Message("assistant", answer), Message("user", turn.user))
@@ -191,6 +194,7 @@ class TextPlanner:
                 answer = self._encode(reply) if isinstance(reply, str) else reply
                 own = self._encode(turn.user)[:new]
                 prompt = (*before.prompt_token_ids, *answer, *own)
+                is_shorter = new is not None and len(own) < new
             output = self._output_tokens(turn, index, asked)
             output = min(output, self._limits.max_output_tokens or output)
             if not room_for(len(prompt), output, self._limits, self._fit):
@@ -199,6 +203,7 @@ class TextPlanner:
                     draws.think_s()
                 return
             self._making.add(len(prompt))
+            self.shorter += is_shorter
             contents.append(Content(prompt, output, len(contents) - 1, think_s, messages))
 
     def _encode_chat(self, messages: Sequence[Message]) -> tuple[int, ...]:

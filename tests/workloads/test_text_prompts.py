@@ -160,6 +160,9 @@ def test_lengths_trim_texts_and_never_stretch_them(plan: Any) -> None:
     whole = plan([TALK, SHORT])
     assert [(len(ids), out) for ids, out in sent(trimmed)] == [(4, 4), (3, 4)]
     assert sent(trimmed)[0][0] == sent(whole)[0][0][:4]
+    said = "1 of 2 texts have fewer tokens than lengths ask for: sent as they are"
+    assert said in trimmed.adjustments
+    assert not any("fewer tokens" in note for note in whole.adjustments)
 
 
 def test_a_cap_cuts_texts_and_leaves_chats_out(plan: Any) -> None:
