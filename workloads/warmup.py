@@ -31,10 +31,11 @@ def warmup_workload(spec: WorkloadSpec, measured: Sequence[PlannedRequest]) -> W
     sessions of a trace, by prompts as long that share nothing; a beginning of the corpus that
     prompts share, by none.
     """
-    own: dict[str, Any] = {}
+    # A longer one than the model takes is in nobody's load: it may not refuse the run.
+    own: dict[str, Any] = {"fit": "clip"}
     if isinstance(spec.prompts, TEXTS):
         lengths = SampledLengths(kind="sampled", input=_READ_INPUT, output=_READ_OUTPUT)
-        own |= {"prompts": CorpusPrompts(), "lengths": lengths, "sessions": None, "fit": "clip"}
+        own |= {"prompts": CorpusPrompts(), "lengths": lengths, "sessions": None}
     elif isinstance(spec.prompts, CorpusPrompts):
         own["prompts"] = CorpusPrompts()
     if isinstance(spec.lengths, TraceLengths):

@@ -62,6 +62,45 @@ def test_a_run_sends_them_too_and_warms_up_with_all_at_once() -> None:
     assert {one.t_due_s for one in warmup.requests} == {0.0}
 
 
+def test_a_warm_up_never_has_a_measured_prompt() -> None:
+    """However many of either are cut from a corpus. Known wrong here: a few of these at the same
+    place, so that a server's cache held them, and was taken for warm."""
+    plan, warmup = plan_with_warmup(
+        workload_of(LoadConfig(workload="fixed", num_requests=500)),
+        LoadConfig(workload="fixed", num_requests=500),
+        seed=0,
+        warmup_requests=100,
+        corpus_token_ids=range(2000),
+        max_model_len=4096,
+        vocab_size=2000,
+    )
+    begun = {tuple(one.prompt_token_ids[:4]) for one in plan.requests}
+    assert not begun & {tuple(one.prompt_token_ids[:4]) for one in warmup.requests}
+
+
+def test_a_warm_up_that_would_not_fit_refuses_nothing(tmp_path: Path) -> None:
+    """20 requests that fit. Known wrong here: refused for a warm-up's length,
+    which is in nobody's load."""
+    path = tmp_path / "w.yaml"
+    path.write_text(
+        "num_requests: 20\narrivals: {kind: at_once}\nlengths: {kind: sampled, "
+        "input: {kind: lognormal, mu: 4.5, sigma: 0.9}, output: {kind: fixed, tokens: 16}}\n"
+    )
+    load = LoadConfig(workload=str(path))
+    plan, warmup = plan_with_warmup(
+        workload_of(load),
+        load,
+        seed=0,
+        warmup_requests=20,
+        corpus_token_ids=range(2000),
+        max_model_len=1024,
+        vocab_size=2000,
+    )
+    assert len(plan.requests) == 20
+    assert max(len(one.prompt_token_ids) for one in plan.requests) < 600
+    assert max(len(one.prompt_token_ids) for one in warmup.requests) == 1024 - 16
+
+
 @pytest.mark.parametrize("kind", ["own", "sessions", "prefix", "trace"])
 def test_a_warm_up_shares_no_beginning_with_what_is_measured(tmp_path: Path, kind: str) -> None:
     """Whatever a cache with blocks of 4 tokens would find of a trace's named prefixes and sessions,
