@@ -11,7 +11,7 @@ import numpy as np
 from ...engines.quantization.methods import quant_of
 from ...reports.ablation_model import AblationAxis, AblationCell, AblationChange, AblationResponse
 from ...reports.glossary import change_text, setting_text
-from ..comparison.comparability import launches
+from ..comparison.whole_steps import whole_step_notes
 from ..result import Result
 from ..storage.settings import settings_of
 from .contrasts import Change
@@ -89,7 +89,7 @@ def notes_of(
         found.append(
             "not every run had a steady window, so throughput is over whole runs, drain included"
         )
-    found += launches([one.directory.name for one in kept], [one.result for one in kept])
+    found += whole_step_notes([one.directory.name for one in kept], [one.result for one in kept])
     unsteady: dict[str, Any] = {}
     for run in kept:
         validity = run.result.validity

@@ -8,12 +8,13 @@ from itertools import groupby
 from typing import Any
 
 from ...reports.facts import NOT_SAID, UNKNOWN
-from ...reports.format import listed, rounded_percent
+from ...reports.format import listed
 from ..result import Result
 from ..storage.settings import setting_of
 from ..storage.store import StoredRun
 from .output_lengths import length_warnings
 from .text_quality import other_text
+from .whole_steps import whole_step_notes
 
 # What an engine is chosen by, and the settings that say it: weights are one choice, as they are
 # typed, `awq+a8+int8-head`.
@@ -26,8 +27,6 @@ _CHOICES = {
     "model_impl": ("model_impl",),
     "load_format": ("load_format",),
 }
-# Of all steps: what the host takes to launch one more in ten moves a mean by a few per cent.
-_LAUNCHES_DIFFER = 0.1
 _UNSAID = "batching, admission, KV cache, KV memory or weights"
 _THREADS = ("torch", "threads")
 _ENVIRONMENT = {
@@ -61,7 +60,7 @@ def differences(names: Sequence[str], results: Sequence[Result]) -> list[str]:
     """What beside the settings may be why these results differ."""
     found = list(_http_warnings(names, results))
     found.extend(_unsaid(names, results))
-    found.extend(launches(names, results))
+    found.extend(whole_step_notes(names, results))
     ours = [result for result in results if says_requests(result)]
     if len({result.workload.fingerprint for result in ours}) > 1:
         found.append("the runs were not sent the same requests, so they are not paired")
@@ -98,24 +97,6 @@ def says(result: Result, name: str) -> bool:
 def says_requests(result: Result) -> bool:
     """Whether it is known what the run was sent: another tool's file does not hold it."""
     return result.config.get("batching") != NOT_SAID
-
-
-def launches(names: Sequence[str], results: Sequence[Result]) -> list[str]:
-    """Steps that hold prompts are launched operation by operation. A policy that mixes them with
-    decodes pays that for its decodes, too, which is these graphs' doing and not the policy's."""
-    shares = [
-        (result.counters.replayed_steps / result.counters.steps, name)
-        for name, result in zip(names, results, strict=True)
-        if result.counters.replayed_steps is not None and result.counters.steps
-    ]
-    if not shares or max(shares)[0] - min(shares)[0] <= _LAUNCHES_DIFFER:
-        return []
-    (most, often), (least, seldom) = max(shares), min(shares)
-    return [
-        f"{often} replayed {rounded_percent(most)} of its steps as graphs and {seldom} "
-        f"{rounded_percent(least)}: what the host takes to launch the others is in their "
-        "difference, whatever planned them"
-    ]
 
 
 def _unsaid(names: Sequence[str], results: Sequence[Result]) -> Iterator[str]:
