@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from ...engines.reads import why_unread
 from ...reports.facts import NOT_SAID, UNKNOWN
 from ...reports.format import listed
 from ..result import Result
@@ -127,12 +128,24 @@ def setting_warnings(results: Sequence[Result]) -> Iterator[str]:
         yield "the runs served different models"
     if _differs(results, "kv_memory_bytes"):
         yield "the runs had different KV memory, which alone changes what can run at once"
+    units = _in_force(results, "chunk_unit")
+    if len(units) > 1:
+        yield (
+            f"the runs cut prompts at multiples of {listed(units)} tokens, which alone changes "
+            "what a step holds; --chunk-unit would make them equal"
+        )
     choices = [choice for choice, settings in _CHOICES.items() if _differs(results, *settings)]
     if len(choices) > 1:
         yield (
             f"the engines differ in {listed(choices)} at once: no difference between them can be "
             "put down to one of these"
         )
+
+
+def _in_force(results: Sequence[Result], name: str) -> list[str]:
+    """The values of a setting in the runs that read it and have it, once each."""
+    read = (one.config for one in results if not why_unread(name, one.config))
+    return list(dict.fromkeys(str(one[name]) for one in read if one.get(name) is not None))
 
 
 def _differs(results: Sequence[Result], *settings: str) -> bool:
