@@ -17,8 +17,8 @@ from .lives import Lives
 from .metrics import ServerMetrics
 from .prompts import Prompts
 from .respond import Reply
+from .spelling import Spelling
 from .streams import Stream, Switchboard
-from .text import spelling
 from .worker import Worker, failure_line
 
 
@@ -53,7 +53,7 @@ class Service:
         self._worker = worker
         self._lives = lives
         self._prompts = prompts
-        self._spelt = spelling(prompts.tokenizer)
+        self._spelt = Spelling(prompts.tokenizer)
         self._board = Switchboard()
         self._closing: str = ""
 
