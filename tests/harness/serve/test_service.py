@@ -237,6 +237,8 @@ def test_replies_in_flight_end_before_the_server_does() -> None:
         next(events)
         server.server.should_exit = True
         until(lambda: not server.server.servers or not server.server.servers[0].is_serving())
+        with pytest.raises(ConnectionRefusedError):
+            server.get("/health")
         server.executor.go.release(2)
         assert [one[:6] for one in events][-1] == "[DONE]"
         server.thread.join(WAIT_S)
