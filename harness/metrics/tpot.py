@@ -17,7 +17,8 @@ class TimePerOutputToken(RequestMetric):
 
     Absent for N = 1: one token has no pace, and a zero would meet every SLO. Absent, too, where
     all tokens came in one chunk of a stream.
-    Elsewhere: vLLM "TPOT" (0 for N = 1); aiperf "inter token latency"; guidellm "ITL".
+    Elsewhere: vLLM "TPOT" (absent for N = 1, too; 0 in its goodput alone); aiperf "inter token
+    latency"; guidellm "ITL".
     """
 
     id = "tpot"
