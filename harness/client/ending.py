@@ -60,4 +60,5 @@ def record_of(
         cached_tokens=reply.usage.cached_tokens,
         error="" if failed is None else failed.label,
         finish_reason=reply.finish_reason,
+        hidden_tokens=reply.hidden_tokens,
     )

@@ -46,7 +46,7 @@ class Reply:
 
     chunk_times_s: when each event with text or tokens arrived. chunk_tokens: beside it.
     usage: what the server counted. most: tokens that nothing more is believed than. finish_reason:
-    as the server says; empty: it does not.
+    as the server says; empty: it does not. hidden_tokens: thoughts that were counted and not sent.
     """
 
     __slots__ = (
@@ -54,10 +54,12 @@ class Reply:
         "_most",
         "_open",
         "_produced",
+        "_thinks_aloud",
         "chunk_times_s",
         "chunk_tokens",
         "counted",
         "finish_reason",
+        "hidden_tokens",
         "token_ids",
         "usage",
     )
@@ -74,6 +76,8 @@ class Reply:
         self.finish_reason = ""
         self._finished_s = 0.0
         self._produced = 0
+        self._thinks_aloud = False
+        self.hidden_tokens = 0
 
     def note(self, event: dict[str, Any], time_s: float) -> None:
         """One event that arrived at time_s. Raises RequestFailedError for one that says the server
@@ -102,6 +106,7 @@ class Reply:
         if tokens or _text_of(choice):
             self.chunk_times_s.append(time_s)
             self.chunk_tokens.append(UNCOUNTED if tokens is None else tokens)
+            self._thinks_aloud = self._thinks_aloud or _is_thought(choice)
 
     def _tokens_of(
         self, event: dict[str, Any], usage: dict[str, Any] | None, choice: dict[str, Any]
@@ -143,7 +148,11 @@ class Reply:
             raise RequestFailedError(
                 Label.NO_USAGE, "the server does not say how many prompt tokens it counted"
             )
-        said = self.usage.completion_tokens
+        said, thoughts = self.usage.completion_tokens, self.usage.thought_tokens
+        if said and thoughts and not self.chunk_times_s:
+            raise RequestFailedError(
+                Label.NO_TOKENS, f"no text came of {said} tokens, {thoughts} of them thoughts"
+            )
         if said == 1 and self.finish_reason and not self.chunk_times_s:
             # The end of text alone, which has none: it was there when it was said.
             self.chunk_times_s.append(self._finished_s)
@@ -168,21 +177,36 @@ class Reply:
             )
         if not total:
             raise RequestFailedError(Label.NO_TOKENS, "the stream ended well without any token")
-        if unknown or 0 in self.chunk_tokens:
-            self._share(rest, is_split=0 < rest < unknown)
+        self.hidden_tokens = self._hidden(rest - unknown)
+        if self.hidden_tokens or unknown or 0 in self.chunk_tokens:
+            self._share(rest)
 
-    def _share(self, rest: int, *, is_split: bool) -> None:
+    def _hidden(self, spare: int) -> int:
+        """Thoughts that no chunk showed: the first one came after them. spare: tokens beyond one
+        for each chunk without a count; what is counted of too many has been shown."""
+        first = self.chunk_tokens[0]
+        most = spare if first == UNCOUNTED else first - 1
+        thoughts = self.usage.thought_tokens
+        return 0 if self._thinks_aloud or thoughts > most else thoughts
+
+    def _share(self, rest: int) -> None:
         """Give tokens to chunks that nothing tells them of, and keep those that have any. rest: of
-        those without a count; is_split: fewer than these."""
-        held, unknown = spread(self.chunk_tokens, rest)
-        idle = held.count(0)
+        those without a count."""
+        counted = list(self.chunk_tokens)
+        if counted[0] == UNCOUNTED:
+            rest -= self.hidden_tokens
+        else:
+            counted[0] -= self.hidden_tokens
+        held, unknown = spread(counted, rest)
+        idle, is_split = held.count(0), 0 < rest < counted.count(UNCOUNTED)
         if idle > len(held) - idle and not is_split:
             raise RequestFailedError(
                 Label.BAD_USAGE,
                 f"{self.counted} says {sum(held)} tokens, and {idle} of {len(held)} chunks with "
                 "text had no new one",
             )
-        self.counted = unknown or self.counted or "usage"
+        held[0] += self.hidden_tokens
+        self.counted = unknown or ("total" if self.hidden_tokens else self.counted or "usage")
         self._keep(held)
 
     def _keep(self, held: Sequence[int]) -> None:
@@ -208,6 +232,11 @@ class Reply:
             for _ in range(tokens):
                 times_s.append(time_s)
         return times_s
+
+
+def _is_thought(choice: dict[str, Any]) -> bool:
+    delta = choice.get("delta") or {}
+    return bool(delta.get("reasoning_content") or delta.get("reasoning"))
 
 
 def _text_of(choice: dict[str, Any]) -> object:

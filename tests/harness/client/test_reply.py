@@ -184,6 +184,45 @@ def test_a_reply_that_is_the_end_of_text_alone_came_when_that_was_said() -> None
         replied(text(""), end, {"choices": [], **usage(2)})
 
 
+def thought(tokens: int, thoughts: int, total: int | None = None) -> dict[str, Any]:
+    """total: of prompt and reply, as the server says."""
+    told: dict[str, Any] = {
+        "prompt_tokens": 3,
+        "completion_tokens": tokens,
+        "completion_tokens_details": {"reasoning_tokens": thoughts},
+    }
+    return {"choices": [], "usage": told if total is None else {**told, "total_tokens": total}}
+
+
+def test_thoughts_that_were_not_sent_came_before_the_first_text() -> None:
+    reply = replied(text(), text(), text(), thought(9, 6, total=12))
+    assert reply.hidden_tokens == 6
+    assert list(reply.chunk_tokens) == [7, 1, 1]
+    assert reply.counted == "total"
+    told = replied(text(**usage(7)), text(**usage(8)), thought(8, 6))
+    assert (told.hidden_tokens, list(told.chunk_tokens)) == (6, [7, 1])
+
+
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+def test_thoughts_that_were_sent_are_not_hidden(field: str) -> None:
+    aloud = {"choices": [{"delta": {field: "a"}}]}
+    reply = replied(aloud, text(), thought(9, 6))
+    assert (reply.hidden_tokens, list(reply.chunk_tokens)) == (0, [4, 5])
+    # Thoughts in the text itself: the rest of the tokens is too few for its chunks.
+    assert replied(*(text() for _ in range(4)), thought(9, 6)).hidden_tokens == 0
+    assert replied(*(text(**usage(at)) for at in (1, 2, 8)), thought(8, 6)).hidden_tokens == 0
+
+
+def test_thoughts_may_be_counted_beside_the_reply() -> None:
+    assert replied(text(), text(), thought(9, 6, total=3 + 9 + 6)).hidden_tokens == 0
+
+
+def test_thoughts_alone_are_no_reply() -> None:
+    with pytest.raises(RequestFailedError, match="no text came of 8 tokens, 8 of them") as error:
+        replied(text("", finish_reason="length"), thought(8, 8))
+    assert error.value.label == Label.NO_TOKENS
+
+
 def test_cached_tokens_are_kept() -> None:
     details = {"prompt_tokens_details": {"cached_tokens": 2}}
     last = {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 1, **details}}
