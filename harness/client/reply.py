@@ -83,8 +83,11 @@ class Reply:
         """One event that arrived at time_s. Raises RequestFailedError for one that says the server
         failed, or contradicts what it said before."""
         # Some frames have the field in every event, and null in it.
-        if event.get("error") is not None:
-            raise RequestFailedError(Label.SERVER_ERROR, str(event["error"]))
+        error = event.get("error")
+        if error is None and event.get("object") == "error":
+            error = event.get("message", event)
+        if error is not None:
+            raise RequestFailedError(Label.SERVER_ERROR, str(error))
         try:
             self._note(event, time_s)
         except (AttributeError, TypeError, ValueError, LookupError, OverflowError) as error:
@@ -102,6 +105,8 @@ class Reply:
         choice = choices[0]
         if reason := choice.get("finish_reason"):
             self.finish_reason, self._finished_s = str(reason)[:_LONGEST_REASON], time_s
+            if reason == "error":
+                raise RequestFailedError(Label.SERVER_ERROR, f"finish_reason error: {choice}")
         tokens = self._tokens_of(event, usage, choice)
         if tokens or _text_of(choice):
             self.chunk_times_s.append(time_s)

@@ -258,6 +258,8 @@ def test_cached_tokens_are_kept() -> None:
         ([text(**usage(1, None))], Label.NO_USAGE),
         ([{"choices": [], **usage(0)}], Label.NO_TOKENS),
         ([{"error": "x"}], Label.SERVER_ERROR),
+        ([{"object": "error", "message": "x"}], Label.SERVER_ERROR),
+        ([{"choices": [{"delta": {}, "finish_reason": "error"}]}], Label.SERVER_ERROR),
         ([{"choices": [3]}], Label.MALFORMED_SSE),
         ([{"choices": [{}], "usage": 3}], Label.MALFORMED_SSE),
         ([text(**usage("many"))], Label.MALFORMED_SSE),  # pyright: ignore[reportArgumentType]
