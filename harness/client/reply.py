@@ -26,14 +26,9 @@ _MOST_TIMES_ASKED, _LEAST_BOUND = 16, 4096
 # A token is some four characters: one in more chunks than that several times over is none.
 _MOST_CHUNKS_A_TOKEN = 16
 _LONGEST_REASON = 40
-_TEXTS = (
-    "content",
-    "reasoning_content",
-    "reasoning",
-    "refusal",
-    "tool_calls",
-    "function_call",
-)
+# What a delta calls its text: a reasoning model's thoughts and a call of a tool are tokens too.
+_THOUGHTS = ("reasoning_content", "reasoning")
+_TEXTS = ("content", *_THOUGHTS, "tool_calls", "refusal", "function_call")
 
 
 def most_tokens(asked_tokens: int) -> int:
@@ -107,14 +102,20 @@ class Reply:
             self.finish_reason, self._finished_s = str(reason)[:_LONGEST_REASON], time_s
             if reason == "error":
                 raise RequestFailedError(Label.SERVER_ERROR, f"finish_reason error: {choice}")
-        tokens = self._tokens_of(event, usage, choice)
-        if tokens or _text_of(choice):
+        text = _text_of(choice)
+        tokens = self._tokens_of(event, usage, choice, has_text=bool(text))
+        if tokens or text:
             self.chunk_times_s.append(time_s)
             self.chunk_tokens.append(UNCOUNTED if tokens is None else tokens)
-            self._thinks_aloud = self._thinks_aloud or _is_thought(choice)
+            self._thinks_aloud = self._thinks_aloud or text in _THOUGHTS
 
     def _tokens_of(
-        self, event: dict[str, Any], usage: dict[str, Any] | None, choice: dict[str, Any]
+        self,
+        event: dict[str, Any],
+        usage: dict[str, Any] | None,
+        choice: dict[str, Any],
+        *,
+        has_text: bool,
     ) -> int | None:
         """How many tokens are new with this event; None: it does not say, or says it of earlier
         ones, too. Ids go before counts: they are the tokens themselves."""
@@ -130,7 +131,7 @@ class Reply:
         elif (timings := event.get("timings")) and timings.get("predicted_n") is not None:
             produced, by = count_of("predicted_n", timings["predicted_n"], self._most), "timings"
         else:
-            self._open = self._open or bool(_text_of(choice))
+            self._open = self._open or has_text
             return None
         self.counted = by
         new = produced - self._produced
@@ -139,7 +140,7 @@ class Reply:
                 Label.BAD_USAGE, f"{by} went from {self._produced} to {produced} tokens"
             )
         self._produced = produced
-        if not produced and _text_of(choice):
+        if has_text and not produced:
             # Text is of tokens: this count is behind it, as one that is told only at the end.
             self._open = True
             return None
@@ -239,16 +240,14 @@ class Reply:
         return times_s
 
 
-def _is_thought(choice: dict[str, Any]) -> bool:
-    delta = choice.get("delta") or {}
-    return bool(delta.get("reasoning_content") or delta.get("reasoning"))
-
-
-def _text_of(choice: dict[str, Any]) -> object:
-    """The text that a choice brings, whatever it is called: a reasoning model's thoughts and a
-    call of a tool are tokens too. Falsy for a chat's first event, which only names a role."""
-    if text := choice.get("text"):
-        return text
+def _text_of(choice: dict[str, Any]) -> str:
+    """Which of its fields has the text that a choice brings; empty for none, as in a chat's first
+    event, which only names a role."""
+    if choice.get("text"):
+        return "text"
     # Some gateways send both, and leave one of them empty.
-    delta = choice.get("delta") or {}
-    return next(filter(None, map(delta.get, _TEXTS)), None)
+    if delta := choice.get("delta"):
+        for name in _TEXTS:
+            if delta.get(name):
+                return name
+    return ""

@@ -59,6 +59,8 @@ class Usage:
 def count_of(name: str, value: Any, most: int = MOST_TOKENS) -> int:
     """Tokens, as a server counted them. Raises RequestFailedError for what nobody can have counted:
     no whole number, or out of bounds."""
+    if type(value) is int and 0 <= value <= most:
+        return value
     count = int(value)
     if isinstance(value, bool) or count != float(value) or not 0 <= count <= most:
         raise RequestFailedError(Label.BAD_USAGE, f"{name} is {value}; allowed: 0 to {most}")
