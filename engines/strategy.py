@@ -19,11 +19,9 @@ from .errors import ConfigError
 from .kv.base import KVCache
 from .kv.contiguous import ContiguousKVCache
 from .kv.paged import PagedKVCache
-from .resolved import ResolvedEngine, contiguous_defaults
+from .resolved import ResolvedEngine, contiguous_defaults, cut_defaults
 from .state import RequestState
 from .step import Limits
-
-DEFAULT_CHUNK_UNIT = 64  # TensorRT-LLM's is its block size; a contiguous cache has none
 
 
 @dataclass(frozen=True)
@@ -143,21 +141,9 @@ def _batching(engine: EngineConfig, limits: Limits) -> BatchingPolicy:
             return InflightBatching(
                 chunked=engine.chunked_prefill,
                 chunking=engine.chunking,
-                chunk_unit=_chunk_unit(engine, limits),
                 long_prefill_tokens=engine.long_prefill_tokens,
+                **cut_defaults(engine, limits.max_num_batched_tokens),
             )
-
-
-def _chunk_unit(engine: EngineConfig, limits: Limits) -> int:
-    """As asked; else a block, or less where a step or a chunk may not be that long."""
-    most = min(
-        limits.max_num_batched_tokens, engine.long_prefill_tokens or limits.max_num_batched_tokens
-    )
-    if engine.chunk_unit is None:
-        return min(engine.block_size if engine.kv == "paged" else DEFAULT_CHUNK_UNIT, most)
-    if engine.chunk_unit > most:
-        raise ConfigError("chunk_unit", engine.chunk_unit, f"at most {most}, the tokens of a step")
-    return engine.chunk_unit
 
 
 def _admission(engine: EngineConfig) -> Admission:

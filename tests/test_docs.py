@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,48 @@ def llmbench() -> Any:
     from llmbench.harness.cli.app import app
 
     return typer.main.get_command(app)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_of_a_page_work_one_after_the_other(document: Path) -> None:
+    """None stores in a directory what another refuses to replace, or cannot read."""
+    made: dict[str, tuple[str, ...]] = {}
+    page = [words for words in map(words_of, commands(document)) if words[:1] == ["llmbench"]]
+    for words in page:
+        for where in filter(is_directory, values("--out", words)):
+            assert made.setdefault(where, tuple(words)) == tuple(words), where
+    for words in page:
+        read = [made[word] for word in words if word in made and made[word] != tuple(words)]
+        if words[1] in ONE_RUN:
+            assert [one for one in read if stored(one) != "a run"] == [], words
+        if words[1] in ALIKE:
+            assert len({stored(one) for one in read}) <= 1, words
+
+
+def is_directory(where: str) -> bool:
+    """By the pages' habit; a single file is replaced by whichever command writes it."""
+    return where.startswith("runs/")
+
+
+# Commands that refuse a directory of several runs, and those that refuse one beside a single run.
+ONE_RUN = {"calibrate", "explain", "export"}
+ALIKE = {"compare", "gate"}
+
+
+def stored(words: tuple[str, ...]) -> str:
+    """What a command leaves in its --out."""
+    if "--repeats" in words:
+        return "repeats"
+    methods = any("," in value for value in values("--quant", words))
+    return "a run" if words[1] in {"run", "simulate"} and not methods else "runs"
+
+
+def values(option: str, words: Sequence[str]) -> list[str]:
+    return [value for name, value in itertools.pairwise(words) if name == option]
+
+
+def words_of(line: str) -> list[str]:
+    return shlex.split(line, comments=True)
 
 
 @pytest.mark.parametrize(

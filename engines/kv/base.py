@@ -76,11 +76,11 @@ class KVRoom(Protocol):
         ...
 
     def needs(self, request: RequestState, tokens: int) -> int:
-        """Free units that making room up to `tokens` tokens would take now."""
+        """Free units that a request which holds nothing would take now for `tokens` tokens."""
         ...
 
     def fits(self, request: RequestState, tokens: int) -> bool:
-        """Whether `KVAllocator.extend` would succeed now."""
+        """Whether `KVAllocator.extend` would succeed now, for a request that holds nothing."""
         ...
 
     def promised_units(self, running: Iterable[RequestState]) -> int:

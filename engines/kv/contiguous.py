@@ -87,12 +87,9 @@ class ContiguousKVCache:
         return request.samples * self._arena.granted(self._reserved(request))
 
     def needs(self, request: RequestState, tokens: int) -> int:
-        return 0 if request in self._runs else self.units_of(request, tokens)
+        return self.units_of(request, tokens)
 
     def fits(self, request: RequestState, tokens: int) -> bool:
-        run = self._runs.get(request)
-        if run is not None:
-            return tokens <= run.length
         return tokens <= self._max_model_len and self._arena.has_room(
             self._reserved(request), request.samples
         )

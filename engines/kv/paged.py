@@ -84,10 +84,6 @@ class PagedKVCache:
         return shared + request.samples * (blocks - shared)
 
     def needs(self, request: RequestState, tokens: int) -> int:
-        table = self._tables.get(request)
-        if table is not None:
-            missing = self._blocks(tokens) - len(table)
-            return max(0, missing) + self._must_copy(request, table)
         blocks = self.units_of(request, tokens)
         if not self.names_blocks:
             return blocks

@@ -24,6 +24,10 @@ class Tokenizer(Protocol):
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str: ...
 
+    def piece(self, token_id: int) -> str:
+        """A token as its vocabulary has it."""
+        ...
+
     @property
     def prefix_ids(self) -> tuple[int, ...]:
         """What `encode` puts in front of every text: (bos,) for Llama, nothing for Qwen."""
@@ -65,6 +69,9 @@ class FastTokenizer:
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         return self._tokenizer.decode(list(token_ids), skip_special_tokens=skip_special_tokens)
 
+    def piece(self, token_id: int) -> str:
+        return self._tokenizer.id_to_token(token_id) or ""
+
     @property
     def prefix_ids(self) -> tuple[int, ...]:
         return tuple(self.encode(""))
@@ -96,6 +103,9 @@ class SlowTokenizer:
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         return self._tokenizer.decode(list(token_ids), skip_special_tokens=skip_special_tokens)
+
+    def piece(self, token_id: int) -> str:
+        return self._tokenizer.convert_ids_to_tokens(token_id) or ""
 
     @property
     def prefix_ids(self) -> tuple[int, ...]:
@@ -134,6 +144,9 @@ class ByteTokenizer:
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         del skip_special_tokens
         return bytes(token for token in token_ids if token < 256).decode(errors="replace")
+
+    def piece(self, token_id: int) -> str:
+        return f"<0x{token_id:02X}>" if token_id < 256 else ""
 
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")

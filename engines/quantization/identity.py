@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from .quantize import REVISIONS
+from ...kernels.sources import sources_digest
 from .scheme import Scheme
+
+# What decides the weights, and what that is made of.
+_METHODS = Path(__file__).parent
 
 
 def quantization_identity(directory: Path, scheme: Scheme, calibration: bytes) -> str:
-    """Hex digits that change with the model's files, the scheme, what the method does, and what it
-    is calibrated on."""
+    """Hex digits that change with the model's files, the scheme, what the method is calibrated on,
+    and the sources of this package: a quantiser that was changed is measured, and not the weights
+    that it gave before."""
     digest = hashlib.sha256()
-    digest.update(f"{scheme} {REVISIONS.get(scheme.method, 0)}\n".encode())
+    digest.update(f"{scheme} {sources_digest(_METHODS)}\n".encode())
     digest.update(hashlib.sha256(calibration).digest())
     return _with_files(digest, directory)
 

@@ -25,8 +25,6 @@ LAYER_METHODS: dict[str, Callable[[], LayerMethod]] = {
     "smoothquant": SmoothQuant,
     "fp8-static": Fp8Static,
 }
-# Part of what names a cached checkpoint: raise a method's when the same inputs would give others.
-REVISIONS = {"gptq": 1, "awq": 1, "smoothquant": 1, "fp8-static": 1}
 
 
 def _nothing(_report: LayerReport, _layers: int) -> None: ...

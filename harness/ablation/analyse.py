@@ -51,8 +51,7 @@ def analyse(factorial: Factorial, *, command: str = "") -> Ablation:
     repeats = [
         {cell: _accounted(factorial.runs[cell][at]) for cell in valid} for at in range(count)
     ]
-    kept = [one for cells in repeats for one in cells.values()]
-    results = [one.result for one in kept]
+    results = [one.result for cells in repeats for one in cells.values()]
     _check_same_requests(repeats)
     measured = [_measured(response, repeats) for response in responses_for(results)]
     responses = [one.response for one in measured]
@@ -76,7 +75,7 @@ def analyse(factorial: Factorial, *, command: str = "") -> Ablation:
         ),
         effects=effects,
         sentences=tuple(one.sentence for one in largest_first(effects, responses)),
-        notes=notes_of(factorial, invalid, count, responses, short, noise, kept),
+        notes=notes_of(factorial, invalid, count, responses, short, noise, repeats),
         command=command,
     )
 

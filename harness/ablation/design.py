@@ -36,6 +36,7 @@ _SPELLINGS = {
     "scheduler_delay_factor": "delay_factor",
 }
 _NOT_AXES = ("engine", "stands_for")
+_NO_OPTIONS = ("quant_bits", "quant_activations", "quant_head")
 _HINTS = get_type_hints(EngineConfig)
 _LISTING = "the engine's and policies' options of 'llmbench run --help'"
 _WORDS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
@@ -123,6 +124,14 @@ def setting_of_option(name: str) -> str:
     """The setting of `EngineConfig` that is called so, or on the command line."""
     field = name.replace("-", "_")
     return _SPELLINGS.get(field, field)
+
+
+def option_of(setting: str) -> str:
+    """As it is typed, `--kv-memory`; empty for what is no option of its own."""
+    if not _can_vary(setting) or setting in _NO_OPTIONS or setting not in _HINTS:
+        return ""
+    called = next((name for name, field in _SPELLINGS.items() if field == setting), setting)
+    return "--" + called.replace("_", "-")
 
 
 def _axis(name: str, levels: str, *, named: bool) -> Axis:

@@ -11,9 +11,10 @@ import numpy as np
 from ...engines.quantization.methods import quant_of
 from ...reports.ablation_model import AblationAxis, AblationCell, AblationChange, AblationResponse
 from ...reports.glossary import change_text, setting_text
-from ..comparison.comparability import launches
+from ..comparison.whole_steps import whole_step_notes
 from ..result import Result
 from ..storage.settings import settings_of
+from .beside import beside_axes
 from .contrasts import Change
 from .design import Axis, Cell, Design, level_text
 from .factorial import Factorial, Measured, Repeats
@@ -70,11 +71,15 @@ def notes_of(
     responses: Sequence[Response],
     short: Mapping[str, str],
     noise: Noise | None,
-    kept: Sequence[Accounted],
+    repeats: Repeats,
 ) -> tuple[str, ...]:
     """What the numbers cannot carry, the worst first."""
     design = factorial.design
-    found = [
+    kept = [one for cells in repeats for one in cells.values()]
+    # Each repeat has its own seed, and else the same settings.
+    first = [repeats[0][cell].result for cell in design.cells if cell in repeats[0]]
+    found = list(beside_axes(design, first))
+    found += [
         f"{design.told(cell)}: not valid, in no effect: {why}" for cell, why in invalid.items()
     ]
     found += [f"{design.told(one.cell)}: not run: {one.reason}" for one in factorial.not_run]
@@ -89,7 +94,7 @@ def notes_of(
         found.append(
             "not every run had a steady window, so throughput is over whole runs, drain included"
         )
-    found += launches([one.directory.name for one in kept], [one.result for one in kept])
+    found += whole_step_notes([one.directory.name for one in kept], [one.result for one in kept])
     unsteady: dict[str, Any] = {}
     for run in kept:
         validity = run.result.validity

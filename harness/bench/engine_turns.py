@@ -1,7 +1,8 @@
 """Engines on one model that take turns, step by step, at the same cases.
 
 Timed one after the other, the engine that met the faster machine would win: a shared machine's
-bandwidth changes by a factor of two within seconds. In turns each has its share of every moment.
+bandwidth changes by a factor of two within seconds. In turns each has its share of every moment,
+A B B A: after a disturbance steps become faster one by one, and who always came second would gain.
 Engines that prepare a step while another runs, as on a GPU, take turns by the case.
 """
 
@@ -145,10 +146,13 @@ def _prefills(
     case: Case, cores: Sequence[Sized], prompts: Sequence[list[tuple[int, ...]]]
 ) -> list[Timed]:
     """The first prompt is not counted."""
-    repeats = [[_serve([core], case, asked)[0] for core in cores] for asked in prompts]
-    return [
-        Timed(case, tuple(tuple(repeat[at]) for repeat in repeats[1:])) for at in range(len(cores))
-    ]
+    served: list[list[tuple[StepTrace, ...]]] = [[] for _ in cores]
+    order = list(range(len(cores)))
+    for asked in prompts:
+        for at in order:
+            served[at].append(tuple(_serve([cores[at]], case, asked)[0]))
+        order.reverse()
+    return [Timed(case, tuple(repeats[1:])) for repeats in served]
 
 
 def _decode_steps(traces: Sequence[StepTrace], case: Case) -> Sequence[StepTrace]:
@@ -170,11 +174,13 @@ def _serve(
 ) -> list[list[StepTrace]]:
     """Every step of these requests on each of the engines, which take turns by the step."""
     servings = [Serving(core, case, prompts) for core in cores]
+    order = list(servings)
     with without_collection():
-        while any(one.has_work for one in servings):
-            for one in servings:
+        while any(one.has_work for one in order):
+            for one in order:
                 if one.has_work:
                     one.step()
+            order.reverse()
     return [one.traces for one in servings]
 
 

@@ -121,9 +121,10 @@ def _print_differences(engines: Sequence[EngineConfig], *, as_json: bool) -> Non
 def _settings_read(engine: EngineConfig) -> dict[str, object]:
     """By name, without the engine's own name and what it stands for."""
     from ...engines.reads import why_unread
-    from ...engines.resolved import contiguous_defaults
+    from ...engines.resolved import contiguous_defaults, cut_defaults
 
-    settings = vars(engine) | contiguous_defaults(engine)
+    steps = cut_defaults(engine, engine.max_num_batched_tokens)
+    settings = vars(engine) | contiguous_defaults(engine) | steps
     called = {"engine", "stands_for"}
     return {
         name: value

@@ -78,6 +78,7 @@ def assess_replies(
         check_output_lengths(requests, plan.output_tokens, may_end_early=asked.may_end_early),
         check_input_counts(requests, asked),
         check_gaps(requests),
+        check_hidden(requests),
         check_held_back(requests),
         check_prefix_cache(requests, asked),
         *(() if asked.trust is None else (check_certificate(asked.trust),)),
@@ -135,6 +136,24 @@ def check_gaps(requests: Sequence[RequestRecord]) -> Check:
         )
     return Check(
         id="token_gaps", ok=not unknown, fatal=False, value=float(unknown), limit=0.0, detail=detail
+    )
+
+
+def check_hidden(requests: Sequence[RequestRecord]) -> Check:
+    """Thoughts that a server counts and does not send were made before the first token that is
+    seen: TTFT waits for them, however long the prompt."""
+    served = served_of(requests)
+    hidden = sum(one.hidden_tokens for one in served)
+    if not hidden:
+        return passed("hidden_tokens", "the server tells of no token that it did not send")
+    return Check(
+        id="hidden_tokens",
+        ok=False,
+        fatal=False,
+        value=hidden / sum(one.output_tokens for one in served),
+        limit=0.0,
+        detail=f"{hidden} of {sum(one.output_tokens for one in served)} output tokens are thoughts "
+        "that were never sent: TTFT is of the first token that was, TPOT of those after it",
     )
 
 

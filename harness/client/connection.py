@@ -115,6 +115,16 @@ class ClientConnection(asyncio.Protocol):
             self._transport.abort()
 
     @property
+    def refusal(self) -> RequestFailedError | None:
+        """What the server answers instead of a stream, as far as it has come; None: nothing."""
+        if self._failed is None:
+            return None
+        said = b" ".join(self._problem)[:_MOST_SHOWN_BYTES].decode(errors="replace")
+        return RequestFailedError(
+            self._failed.label, f"{self._failed}: {said}" if said else str(self._failed)
+        )
+
+    @property
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
@@ -143,9 +153,7 @@ class ClientConnection(asyncio.Protocol):
         why = f" ({exc})" if exc else ""
         if not exchange.heard:
             return RequestFailedError(Label.CONNECT, f"the server hung up without an answer{why}")
-        if self._failed is not None:
-            return self._refusal()
-        return RequestFailedError(
+        return self.refusal or RequestFailedError(
             Label.STREAM_ENDED, f"the stream broke off before [DONE]{why}{_ignored(exchange)}"
         )
 
@@ -238,20 +246,13 @@ class ClientConnection(asyncio.Protocol):
                 Label.STREAM_ENDED,
                 f"the stream broke off: its body ended before [DONE]{_ignored(self.exchange)}",
             )
-            self._end(self._refusal() if self._failed else early)
+            self._end(self.refusal or early)
         self.reused = self._at_rest = True
         if self._must_close or self._closed:
             if self._transport is not None:
                 self._transport.close()
         else:
             self._owner.idle(self)
-
-    def _refusal(self) -> RequestFailedError:
-        assert self._failed is not None
-        said = b" ".join(self._problem)[:_MOST_SHOWN_BYTES].decode(errors="replace")
-        return RequestFailedError(
-            self._failed.label, f"{self._failed}: {said}" if said else str(self._failed)
-        )
 
     def _settled(self, exchange: Exchange) -> RequestFailedError | None:
         try:

@@ -244,6 +244,7 @@ class Client:
             if isinstance(key, asyncio.Task):
                 key.cancel()
             else:
+                late = key.refusal or late
                 key.abandon()
             live.exchange.ended_s = now_s
             self._close(live, late)

@@ -42,7 +42,7 @@ def record_of(
     reply = exchange.reply
     for at, time_s in enumerate(reply.chunk_times_s):
         reply.chunk_times_s[at] = time_s - origin_s
-    prompt = reply.prompt_tokens
+    prompt = reply.usage.prompt_tokens
     return RequestRecord(
         request_id=request_id(planned),
         index=planned.index,
@@ -57,7 +57,8 @@ def record_of(
         chunk_times_s=reply.chunk_times_s,
         chunk_tokens=reply.chunk_tokens,
         counted=reply.counted,
-        cached_tokens=reply.cached_tokens,
+        cached_tokens=reply.usage.cached_tokens,
         error="" if failed is None else failed.label,
         finish_reason=reply.finish_reason,
+        hidden_tokens=reply.hidden_tokens,
     )

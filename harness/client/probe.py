@@ -19,8 +19,12 @@ from .tls import explain_tls, speaks_tls
 _HINTS: Mapping[int, str] = {
     401: "; a key may be missing: --api-key-env, or --header where it goes elsewhere",
     403: "; a key may be missing: --api-key-env, or --header where it goes elsewhere",
-    404: "; a gateway that has no such list needs --model, --tokenizer and --server",
+    **dict.fromkeys(
+        (404, 405, 501), "; a gateway that has no such list needs --model, --tokenizer and --server"
+    ),
 }
+# What a gateway without that route says.
+_NO_LIST = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
 
 
 @dataclass(frozen=True)
@@ -33,17 +37,20 @@ class Probed:
 
 
 def probe(config: ClientConfig, *, tokenizer_is_told: bool = False) -> Probed:
-    """Asks `/v1/models`; a server needs none where all that is read off it is told. Raises
+    """Asks `/v1/models`. A server needs none where all that is read off it is told, nor need the
+    model be in it: behind a gateway it may be the name of a deployment, or another name. Raises
     TargetError where no server of this API answers, and ConfigError for a model that it does not
     serve. tokenizer_is_told: whether it need not be known from the model's name."""
     answer = _asked(config)
-    is_told = tokenizer_is_told and config.server != AUTO
-    if answer.status == HTTPStatus.NOT_FOUND and config.model is not None and is_told:
-        return Probed(config.model, "", None)
+    told = config.model if tokenizer_is_told and config.server != AUTO else None
+    if told is not None and answer.status in _NO_LIST:
+        return Probed(told, "", None)
     cards = _models(config, answer)
     names = [card["id"] for card in cards]
     name = names[0] if config.model is None else config.model
     if name not in names:
+        if told is not None:
+            return Probed(told, "", None)
         raise unknown_name("model", name, names)
     card = cards[names.index(name)]
     # vLLM and SGLang; llama.cpp says it of the training instead, which is no limit.
@@ -71,7 +78,8 @@ def _models(config: ClientConfig, answer: Answer) -> list[dict[str, Any]]:
         problem = f"is not OpenAI-compatible: /v1/models answered {answer.status}{hint}"
         raise TargetError(str(config.url), problem)
     try:
-        cards = json.loads(answer.body)["data"]
+        found = json.loads(answer.body)
+        cards = found if isinstance(found, list) else found["data"]  # Together AI's is bare
         if not cards or not all(isinstance(card["id"], str) for card in cards):
             raise ValueError("it names no model")
     except (ValueError, LookupError, TypeError, RecursionError) as error:

@@ -1,8 +1,9 @@
 """Server-sent events from bytes that may be cut anywhere.
 
 Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, of which OpenAI's API uses
-`data` alone, with a whole object in a line; llama.cpp also sends a field `error`. Lines end with
-LF, CRLF or CR; servers of this API use the first two. Any other field is ignored, as section 9.2.6
+`data` alone, with a whole object in a line; llama.cpp also sends a field `error`, and some gateways
+tell an error as an event of that name. Lines end with LF, CRLF or CR; servers of this API use the
+first two. Any other field is ignored, as section 9.2.6
 says, a line without a colon being the name of one; the first is kept, to be shown if the stream has
 no end: then it may have been no stream of events at all.
 """
@@ -26,10 +27,12 @@ class EventStream:
     field is none of the standard's, its first 100 bytes.
     """
 
-    __slots__ = ("_begun", "_rest", "done", "ignored")
+    __slots__ = ("_begun", "_is_error", "_rest", "done", "ignored")
 
     def __init__(self) -> None:
         self._begun = False
+        # Whether the event that has begun is called `error`.
+        self._is_error = False
         self._rest = b""
         self.done = False
         self.ignored = b""
@@ -47,18 +50,23 @@ class EventStream:
             raise RequestFailedError(Label.MALFORMED_SSE, "a line of over a mebibyte")
         events: list[dict[str, Any]] = []
         for line in lines:
-            if not line or line == b"\r" or line[:1] == b":" or self.done:
-                continue  # the end of an event, or a comment that keeps a connection alive
+            if self.done or line[:1] == b":":
+                continue  # a comment keeps a connection alive
+            if not line or line == b"\r":
+                self._is_error = False  # the end of an event
+                continue
             kind, _, value = line.partition(b":")
             value = value.strip()
+            if kind == b"error" or (kind == b"data" and self._is_error):
+                raise RequestFailedError(Label.SERVER_ERROR, value.decode(errors="replace"))
             if kind == b"data":
                 if value == DONE:
                     self.done = True
                 else:
                     events.append(_object(value))
-            elif kind == b"error":
-                raise RequestFailedError(Label.SERVER_ERROR, value.decode(errors="replace"))
-            elif kind.rstrip(b"\r") not in (b"event", b"id", b"retry"):
+            elif kind.rstrip(b"\r") == b"event":
+                self._is_error = value == b"error"
+            elif kind.rstrip(b"\r") not in (b"id", b"retry"):
                 self.ignored = self.ignored or line.rstrip(b"\r")[:100]
         return events
 

@@ -7,13 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from ...engines.reads import why_unread
 from ...reports.facts import NOT_SAID, UNKNOWN
-from ...reports.format import listed, rounded_percent
+from ...reports.format import listed
 from ..result import Result
 from ..storage.settings import setting_of
 from ..storage.store import StoredRun
 from .output_lengths import length_warnings
 from .text_quality import other_text
+from .whole_steps import whole_step_notes
 
 # What an engine is chosen by, and the settings that say it: weights are one choice, as they are
 # typed, `awq+a8+int8-head`.
@@ -26,8 +28,6 @@ _CHOICES = {
     "model_impl": ("model_impl",),
     "load_format": ("load_format",),
 }
-# Of all steps: what the host takes to launch one more in ten moves a mean by a few per cent.
-_LAUNCHES_DIFFER = 0.1
 _UNSAID = "batching, admission, KV cache, KV memory or weights"
 _THREADS = ("torch", "threads")
 _ENVIRONMENT = {
@@ -61,7 +61,7 @@ def differences(names: Sequence[str], results: Sequence[Result]) -> list[str]:
     """What beside the settings may be why these results differ."""
     found = list(_http_warnings(names, results))
     found.extend(_unsaid(names, results))
-    found.extend(launches(names, results))
+    found.extend(whole_step_notes(names, results))
     ours = [result for result in results if says_requests(result)]
     if len({result.workload.fingerprint for result in ours}) > 1:
         found.append("the runs were not sent the same requests, so they are not paired")
@@ -100,24 +100,6 @@ def says_requests(result: Result) -> bool:
     return result.config.get("batching") != NOT_SAID
 
 
-def launches(names: Sequence[str], results: Sequence[Result]) -> list[str]:
-    """Steps that hold prompts are launched operation by operation. A policy that mixes them with
-    decodes pays that for its decodes, too, which is these graphs' doing and not the policy's."""
-    shares = [
-        (result.counters.replayed_steps / result.counters.steps, name)
-        for name, result in zip(names, results, strict=True)
-        if result.counters.replayed_steps is not None and result.counters.steps
-    ]
-    if not shares or max(shares)[0] - min(shares)[0] <= _LAUNCHES_DIFFER:
-        return []
-    (most, often), (least, seldom) = max(shares), min(shares)
-    return [
-        f"{often} replayed {rounded_percent(most)} of its steps as graphs and {seldom} "
-        f"{rounded_percent(least)}: what the host takes to launch the others is in their "
-        "difference, whatever planned them"
-    ]
-
-
 def _unsaid(names: Sequence[str], results: Sequence[Result]) -> Iterator[str]:
     """What some keep to themselves, once for all who do so alike."""
     silent = [pair for pair in zip(names, results, strict=True) if not says(pair[1], "batching")]
@@ -146,12 +128,24 @@ def setting_warnings(results: Sequence[Result]) -> Iterator[str]:
         yield "the runs served different models"
     if _differs(results, "kv_memory_bytes"):
         yield "the runs had different KV memory, which alone changes what can run at once"
+    units = _in_force(results, "chunk_unit")
+    if len(units) > 1:
+        yield (
+            f"the runs cut prompts at multiples of {listed(units)} tokens, which alone changes "
+            "what a step holds; --chunk-unit would make them equal"
+        )
     choices = [choice for choice, settings in _CHOICES.items() if _differs(results, *settings)]
     if len(choices) > 1:
         yield (
             f"the engines differ in {listed(choices)} at once: no difference between them can be "
             "put down to one of these"
         )
+
+
+def _in_force(results: Sequence[Result], name: str) -> list[str]:
+    """The values of a setting in the runs that read it and have it, once each."""
+    read = (one.config for one in results if not why_unread(name, one.config))
+    return list(dict.fromkeys(str(one[name]) for one in read if one.get(name) is not None))
 
 
 def _differs(results: Sequence[Result], *settings: str) -> bool:

@@ -26,7 +26,7 @@ from ..metrics.base import Better
 from ..result import Result
 from ..stats.bootstrap import Estimate
 from ..storage.settings import NOT_SETTINGS, setting_of
-from ..storage.store import RunOnDisk, StoredRun
+from ..storage.store import StoredRun
 from .admissible import objections
 from .alike import mixed
 from .comparability import differences, disturbances, says, says_requests, warnings
@@ -100,7 +100,7 @@ def compare(
     return Comparison(
         runs=names,
         baseline=names[0],
-        differing_config=differing_config(runs),
+        differing_config=differing_config(results),
         same_requests=_same_requests(runs),
         warnings=(
             *(
@@ -172,9 +172,8 @@ def _same_requests(runs: Sequence[StoredRun]) -> bool | None:
     return True if len(told) == len(runs) else None
 
 
-def differing_config(runs: Sequence[StoredRun | RunOnDisk]) -> tuple[ConfigDifference, ...]:
+def differing_config(results: Sequence[Result]) -> tuple[ConfigDifference, ...]:
     """Settings that are not the same in all runs that say them, with each run's value."""
-    results = [run.result for run in runs]
     fields = dict.fromkeys(field for result in results for field in result.config)
     found = []
     for field in fields:

@@ -162,7 +162,8 @@ def engine_options(
     chunk_unit: Annotated[
         int | None,
         typer.Option(
-            help="In-flight batching cuts prompts at multiples of this. Default: the block size.",
+            help="In-flight batching cuts prompts at multiples of this. Default: the block size, "
+            "or 64 with a contiguous cache.",
             rich_help_panel="Policies",
         ),
     ] = None,

@@ -74,7 +74,7 @@ def compare_repeats(sides: Sequence[Repeats], *, allow_invalid: bool = False) ->
     return Comparison(
         runs=names,
         baseline=names[0],
-        differing_config=differing_config(firsts),
+        differing_config=differing_config(results),
         same_requests=all(one.paired for one in matched),
         warnings=(
             *_invalid(names, sides),

@@ -34,9 +34,10 @@ class RequestRecord:
     chunk_tokens: when each chunk came, and how many tokens it held. counted: by what those are
     known; `total` means that only their sum is, and no gap between tokens, `split` that the chunks
     were more than the tokens besides. input_tokens: as the server counted them, and cached_tokens
-    how many of those it did not compute; None where it does not say. error: what it failed by, the
-    label it is counted under; `detail` says more. finish_reason: why it ended, as the server says;
-    empty where it does not.
+    how many of those it did not compute; None where it does not say. hidden_tokens: of the reply,
+    thoughts that the server counted and never sent; their time is the first chunk's. error: what it
+    failed by, the label it is counted under; `detail` says more. finish_reason: why it ended, as
+    the server says; empty where it does not.
     """
 
     request_id: str
@@ -58,10 +59,15 @@ class RequestRecord:
     cached_tokens: int | None = None
     error: str = ""
     finish_reason: str = ""
+    hidden_tokens: int = 0
 
     @property
     def output_tokens(self) -> int:
         return len(self.token_times_s)
+
+    @property
+    def shown_tokens(self) -> int:
+        return self.output_tokens - self.hidden_tokens
 
     @property
     def t_first_s(self) -> float | None:

@@ -46,7 +46,7 @@ def metrics_of(
 def check_held_back(requests: Sequence[RequestRecord]) -> Check:
     """A reply that comes all at once has no pace, however slow it was made."""
     served = served_of(requests)
-    several = [one for one in served if one.output_tokens > 1]
+    several = [one for one in served if one.shown_tokens > 1]
     held_back = sum(map(came_at_once, several))
     detail = "no reply of several tokens came all at once"
     if held_back:

@@ -9,7 +9,7 @@ from ...engines.api import Request, SamplingParams
 from ...engines.config import DEFAULT_MAX_NUM_SEQS, EngineConfig, engine_config
 from ...engines.errors import ConfigError
 from ...engines.kv.base import KVCache
-from ...engines.resolved import contiguous_defaults
+from ...engines.resolved import contiguous_defaults, cut_defaults
 from ...engines.step import Limits
 from ...engines.strategy import Strategy, build_kv, compose
 from .result import Setting
@@ -37,7 +37,8 @@ def resolve(scenario: Scenario) -> EngineConfig:
     batched = config.max_num_batched_tokens
     if limits.max_num_seqs is None and batched is not None and batched < DEFAULT_MAX_NUM_SEQS:
         config = replace(config, max_num_seqs=min(config.max_num_seqs, batched))
-    return replace(config, **contiguous_defaults(config))
+    step_tokens = config.limits_for(_max_model_len(scenario)).max_num_batched_tokens
+    return replace(config, **contiguous_defaults(config), **cut_defaults(config, step_tokens))
 
 
 def build_strategy(scenario: Scenario, engine: EngineConfig) -> Strategy:

@@ -109,7 +109,7 @@ def _max_tokens(body: Body, prompt_tokens: int, max_model_len: int) -> int:
     room = max_model_len - prompt_tokens
     asked = body.limit
     if asked is not None and asked < 1:
-        raise bad_request("max_tokens", f"{asked} is not at least 1")
+        raise bad_request(body.limit_field, f"{asked} is not at least 1")
     if asked is None:
         asked = room if isinstance(body, ChatBody) else min(room, DEFAULT_MAX_TOKENS)
     if room < max(asked, 1):

@@ -50,6 +50,12 @@ class StreamOptions(_Part):
     include_obfuscation: Literal[False] | None = None
 
 
+class TextFormat(_Part):
+    """The only form of a reply that is served."""
+
+    type: Literal["text"]
+
+
 class Body(_Part):
     """What both kinds of request share; null is as good as absent."""
 
@@ -65,7 +71,7 @@ class Body(_Part):
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     n: Annotated[int, Field(ge=1, le=MOST_SAMPLES)] | None = None
-    seed: int | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: str | list[str] | None = None
     stop_token_ids: list[int] | None = None
     ignore_eos: bool | None = None
@@ -81,11 +87,17 @@ class Body(_Part):
     service_tier: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
+    logit_bias: Annotated[dict[str, Any], Field(max_length=0)] | None = None
 
     @property
     def limit(self) -> int | None:
         """Output tokens asked for; None where the body does not say."""
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+
+    @property
+    def limit_field(self) -> str:
+        """Where it says so."""
+        return "max_tokens" if self.max_completion_tokens is None else "max_completion_tokens"
 
     @property
     @abstractmethod
@@ -161,6 +173,9 @@ class ChatBody(Body):
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     logprobs: bool | None = None
     top_logprobs: Logprobs | None = None
+    # What any reply is, and none; clients send them by habit.
+    response_format: TextFormat | None = None
+    tools: Annotated[list[Any], Field(max_length=0)] | None = None
 
     @property
     def logprobs_asked(self) -> int | None:
@@ -200,6 +215,8 @@ def sampling_of(body: Body, max_tokens: int) -> SamplingParams:
     _check_min_tokens(body, max_tokens)
     temperature = 1.0 if body.temperature is None else body.temperature
     stop = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
+    if "" in stop:
+        raise bad_request("stop", "a text is empty, which every reply would end before")
     seed = body.seed
     if seed is None:
         seed = secrets.randbits(48) if temperature else 0

@@ -49,11 +49,20 @@ class Front:
         try:
             if (data := await _body(receive)) is None:
                 return
-            reply = await self._service.reply_to(parse(kind, data), arrival_s)
+            body = parse(kind, data)
+            reply = await self._service.reply_to(body, arrival_s, _client_name(scope))
         except ApiError as error:
             await send_error(error, send)
             return
         await send_reply(reply, receive, send)
+
+
+def _client_name(scope: Scope) -> str | None:
+    """The header `X-Request-Id`, by which a client's records and the request log are joined."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            return value.decode("latin-1")
+    return None
 
 
 async def _body(receive: Receive) -> bytes | None:

@@ -9,12 +9,16 @@ from typing import NamedTuple, Protocol
 from ...engines.api import FinishReason, Request, TokenEvent
 from ...engines.trace import StepTrace
 
+# How a choice ended that nobody waited for any more, as vLLM has it.
+TAKEN_BACK = "abort"
+
 
 @dataclass
 class Life:
     """One request. Times are seconds on the engine's clock; choices are its samples.
 
     arrival_s: when its HTTP request came in, not when the engine took it up.
+    client_name: what its client called it; None if it did not.
     cached_tokens: of the prompt, found in the prefix cache and never computed.
     first_s, last_s, tokens: of each choice, its first and newest token and how many there are.
     """
@@ -22,6 +26,7 @@ class Life:
     request_id: str
     arrival_s: float
     prompt_tokens: int
+    client_name: str | None = None
     scheduled_s: float | None = None
     cached_tokens: int = 0
     first_s: list[float] = field(default_factory=list)
@@ -30,12 +35,13 @@ class Life:
     finish: list[FinishReason | None] = field(default_factory=list)
 
     @classmethod
-    def of(cls, request: Request) -> Life:
+    def of(cls, request: Request, client_name: str | None) -> Life:
         n = request.sampling.n
         return cls(
             request.request_id,
             request.arrival_s,
             len(request.prompt_token_ids),
+            client_name,
             first_s=[0.0] * n,
             last_s=[0.0] * n,
             tokens=[0] * n,
@@ -97,7 +103,9 @@ class Observer(Protocol):
 
     def scheduled(self, life: Life) -> None: ...
 
-    def ended(self, life: Life) -> None: ...
+    def ended(self, life: Life) -> None:
+        """All its choices have, or it was taken back: `finish` is None of those that had not."""
+        ...
 
     def idle(self) -> None: ...
 
@@ -115,16 +123,22 @@ class Lives:
         """Requests that have come and that no step has computed any of."""
         return len(self._waiting)
 
-    def begin(self, request: Request) -> Life:
+    def begin(self, request: Request, client_name: str | None = None) -> Life:
         """It is on its way to the engine."""
-        life = self._lives[request.request_id] = Life.of(request)
+        life = self._lives[request.request_id] = Life.of(request, client_name)
         self._waiting.add(request.request_id)
         return life
 
-    def forget(self, request_id: str) -> None:
-        """A request that was taken back has no end to speak of."""
-        self._waiting.discard(request_id)
-        self._lives.pop(request_id, None)
+    def take_back(self, request_id: str) -> None:
+        """Nobody waits for it any more. Nothing to do if it has ended."""
+        if (life := self._lives.get(request_id)) is not None:
+            self._end(life)
+
+    def _end(self, life: Life) -> None:
+        self._waiting.discard(life.request_id)
+        del self._lives[life.request_id]
+        for observer in self._observers:
+            observer.ended(life)
 
     def note_step(self, seen: StepSeen | None, events: Sequence[TokenEvent]) -> None:
         if seen is not None:
@@ -136,9 +150,7 @@ class Lives:
                 continue
             life.note(event)
             if event.finish is not None and life.ended:
-                self.forget(life.request_id)
-                for observer in self._observers:
-                    observer.ended(life)
+                self._end(life)
 
     def note_idle(self) -> None:
         for observer in self._observers:

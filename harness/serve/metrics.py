@@ -9,7 +9,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from ...engines.api import FinishReason
-from .lives import Life, StepSeen
+from .lives import TAKEN_BACK, Life, StepSeen
 
 PREFIX = "llmbench:"
 _SECONDS = (
@@ -56,7 +56,7 @@ class ServerMetrics:
             self._hits = counter("prefix_cache_hits", "Tokens found [prefix_hit_tokens].")
         self._ended = Counter(
             PREFIX + "request_success",
-            "Requests that ended, by reason.",
+            "Choices that ended, by reason; those that were taken back as well.",
             ("model_name", "finished_reason"),
             registry=registry,
         )
@@ -64,12 +64,16 @@ class ServerMetrics:
         self._steps = histogram(
             "iteration_tokens_total", "Tokens computed in a step [batch_tokens].", _TOKENS
         )
-        self._ttft = histogram("time_to_first_token_seconds", "From the arrival [ttft].")
+        self._ttft = histogram("time_to_first_token_seconds", "Of a choice, from arrival [ttft].")
         self._tpot = histogram(
-            "request_time_per_output_token_seconds", "After the first token [tpot]."
+            "request_time_per_output_token_seconds", "Of a choice, after its first token [tpot]."
         )
-        self._e2el = histogram("e2e_request_latency_seconds", "Arrival to last token [e2el].")
-        self._queue = histogram("request_queue_time_seconds", "Arrival to first step [queue].")
+        self._e2el = histogram(
+            "e2e_request_latency_seconds", "Of a choice, arrival to last token [e2el]."
+        )
+        self._queue = histogram(
+            "request_queue_time_seconds", "Of a request, arrival to first step [queue]."
+        )
 
     def step(self, seen: StepSeen, output_tokens: int) -> None:
         self._running.set(seen.running)
@@ -92,7 +96,7 @@ class ServerMetrics:
 
     def ended(self, life: Life) -> None:
         for choice, finish in enumerate(life.finish):
-            self._ended.labels(self._model, str(finish)).inc()
+            self._ended.labels(self._model, str(finish or TAKEN_BACK)).inc()
             tokens = life.tokens[choice]
             if finish not in (FinishReason.STOP, FinishReason.LENGTH):
                 continue

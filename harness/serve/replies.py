@@ -13,7 +13,7 @@ import orjson
 
 from .asked import Asked, as_json
 from .choices import Joined, Part, Scored
-from .text import TokenText
+from .spelling import Spelling
 
 DONE = b"data: [DONE]\n\n"
 
@@ -27,7 +27,7 @@ Usage = dict[str, Any]
 """Token counts, as `Asked.usage` makes them."""
 
 
-def chunk(asked: Asked, part: Part, spelt: TokenText, usage: Usage | None = None) -> bytes:
+def chunk(asked: Asked, part: Part, spelt: Spelling, usage: Usage | None = None) -> bytes:
     """The event of one token. usage: of the whole reply so far, where each event has it."""
     choice: dict[str, Any] = {"index": part.choice}
     scored = [part.scored] if part.scored is not None else []
@@ -56,9 +56,7 @@ def usage_event(asked: Asked, usage: Usage) -> bytes:
     return event(data)
 
 
-def whole(
-    asked: Asked, choices: Sequence[Joined], usage: Usage, spelt: TokenText
-) -> dict[str, Any]:
+def whole(asked: Asked, choices: Sequence[Joined], usage: Usage, spelt: Spelling) -> dict[str, Any]:
     """The body of a reply that is sent at once."""
     shown: list[dict[str, Any]] = []
     data = as_json(asked, _kind(asked, streamed=False), shown)
@@ -93,29 +91,31 @@ def _kind(asked: Asked, *, streamed: bool) -> str:
     return "chat.completion.chunk" if streamed else "chat.completion"
 
 
-def _completion_logprobs(scored: Sequence[Scored], spelt: TokenText) -> dict[str, Any]:
+def _completion_logprobs(scored: Sequence[Scored], spelt: Spelling) -> dict[str, Any]:
     return {
-        "tokens": [spelt(one.token_id) for one in scored],
+        "tokens": [spelt.text(one.token_id) for one in scored],
         "token_logprobs": [one.logprobs.logprob for one in scored],
         "top_logprobs": [_named(one, spelt) for one in scored],
         "text_offset": [one.offset for one in scored],
     }
 
 
-def _named(scored: Scored, spelt: TokenText) -> dict[str, float]:
+def _named(scored: Scored, spelt: Spelling) -> dict[str, float]:
     """The likeliest and, as with OpenAI and vLLM, always the one that was sampled. By text; of
     tokens that read the same, the likelier."""
     named: dict[str, float] = {}
     for token_id, logprob in scored.logprobs.top:
-        named.setdefault(spelt(token_id), logprob)
-    named.setdefault(spelt(scored.token_id), scored.logprobs.logprob)
+        named.setdefault(spelt.text(token_id), logprob)
+    named.setdefault(spelt.text(scored.token_id), scored.logprobs.logprob)
     return named
 
 
-def _chat_logprobs(scored: Sequence[Scored], spelt: TokenText) -> dict[str, Any]:
+def _chat_logprobs(scored: Sequence[Scored], spelt: Spelling) -> dict[str, Any]:
     def shown(token_id: int, logprob: float) -> dict[str, Any]:
-        text = spelt(token_id)
-        return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+        text = spelt.text(token_id)
+        utf8 = spelt.utf8(token_id, text)
+        made = None if utf8 is None else list(utf8)
+        return {"token": text, "logprob": logprob, "bytes": made}
 
     return {
         "content": [

@@ -1,4 +1,4 @@
-"""A line of JSON for each request that ended: the server's own view, to hold a client's against."""
+"""A line of JSON for each choice of a request: the server's view, to hold a client's against."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TextIO
 
 from ...engines.clock import Clock
 from ..storage.whole_file import writing
-from .lives import Life, StepSeen
+from .lives import TAKEN_BACK, Life, StepSeen
 
 
 class RequestLog:
@@ -38,8 +38,9 @@ class RequestLog:
             tokens = life.tokens[choice]
             line = {
                 "request_id": life.request_id,
+                "client_request_id": life.client_name,
                 "choice": choice,
-                "finish": str(finish),
+                "finish": str(finish or TAKEN_BACK),
                 "t_arrival_s": self._at(life.arrival_s),
                 "t_scheduled_s": self._at(life.scheduled_s),
                 "t_first_s": self._at(life.first_s[choice] if tokens else None),

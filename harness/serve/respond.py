@@ -16,8 +16,8 @@ from .choices import Choices, Part, join
 from .errors import UNAVAILABLE, ApiError
 from .lives import Life
 from .replies import DONE, chunk, event, usage_event, whole
+from .spelling import Spelling
 from .streams import Stream
-from .text import TokenText
 
 Header = tuple[bytes, bytes]
 _JSON = [(b"content-type", b"application/json")]
@@ -33,7 +33,7 @@ class Reply:
     choices: Choices
     stream: Stream
     lives: Sequence[Life]
-    spelt: TokenText
+    spelt: Spelling
     close: Callable[[], None]
 
     def usage(self, output_tokens: int) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """`llmbench serve`: from settings to a server that listens, and down again.
 
-A signal closes the door first: new requests get 503, those in flight have a grace time to end, and
-what is left is ended with an error in its stream.
+A signal closes the door first: no new connection is taken, requests in flight have a grace time to
+end, and what is left is ended with an error in its stream.
 """
 
 from __future__ import annotations

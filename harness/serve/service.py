@@ -17,8 +17,8 @@ from .lives import Lives
 from .metrics import ServerMetrics
 from .prompts import Prompts
 from .respond import Reply
+from .spelling import Spelling
 from .streams import Stream, Switchboard
-from .text import spelling
 from .worker import Worker, failure_line
 
 
@@ -53,7 +53,7 @@ class Service:
         self._worker = worker
         self._lives = lives
         self._prompts = prompts
-        self._spelt = spelling(prompts.tokenizer)
+        self._spelt = Spelling(prompts.tokenizer)
         self._board = Switchboard()
         self._closing: str = ""
 
@@ -95,8 +95,14 @@ class Service:
             return f"the engine failed: {failure_line(failure)}"
         return "" if self._worker.alive else "the engine does not run"
 
-    async def reply_to(self, body: CompletionBody | ChatBody, arrival_s: float) -> Reply:
-        """Hand a request to the engine. Raises ApiError where it cannot be served."""
+    async def reply_to(
+        self,
+        body: CompletionBody | ChatBody,
+        arrival_s: float,
+        client_name: str | None = None,
+    ) -> Reply:
+        """Hand a request to the engine. client_name: what its client calls it. Raises ApiError
+        where it cannot be served."""
         self._check_model(body)
         self._check_open()
         asked = await understand(
@@ -113,7 +119,7 @@ class Service:
         self._check_room(len(asked.requests))
         stream = Stream()
         self._board.connect(asked.request_ids, stream)
-        lives = [self._lives.begin(request) for request in asked.requests]
+        lives = [self._lives.begin(request, client_name) for request in asked.requests]
         self._worker.submit(asked.requests)
         choices = Choices(asked, self._prompts.tokenizer.decode)
 
@@ -122,7 +128,7 @@ class Service:
             if not choices.ended:
                 self._worker.abort(asked.request_ids)
                 for name in asked.request_ids:
-                    self._lives.forget(name)
+                    self._lives.take_back(name)
 
         return Reply(asked, choices, stream, lives, self._spelt, close)
 

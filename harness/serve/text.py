@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from ...engines.models.tokenizer import Tokenizer
 from ...engines.stopping import REPLACEMENT, Decode, cut_at_stop
 
 # Past tokens that a new one is decoded after: a decoder may look at them (a leading space).
@@ -112,19 +111,3 @@ def _begun(text: str, stop: str) -> int:
     """How many characters at the end of `text` are the beginning of `stop`."""
     most = min(len(text), len(stop) - 1)
     return next((size for size in range(most, 0, -1) if text.endswith(stop[:size])), 0)
-
-
-TokenText = Callable[[int], str]
-"""One token as text, special tokens spelt out."""
-
-
-def spelling(tokenizer: Tokenizer) -> TokenText:
-    """Each token as it reads within a text: at the very start decoders leave its space out, and
-    two tokens that differ in it would look like one."""
-    context = tokenizer.encode("a", add_special_tokens=False)
-    known = len(tokenizer.decode(context, skip_special_tokens=False))
-
-    def spelt(token_id: int) -> str:
-        return tokenizer.decode([*context, token_id], skip_special_tokens=False)[known:]
-
-    return spelt

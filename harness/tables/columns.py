@@ -48,7 +48,9 @@ REQUESTS = (
         "0 where only replies are seen",
     ),
     Column("ttft_s", "s", "the metric `ttft`", "NaN without a token"),
-    Column("tpot_s", "s", "the metric `tpot`", "NaN of fewer than two tokens, and of one chunk"),
+    Column(
+        "tpot_s", "s", "the metric `tpot`", "NaN of fewer than two tokens sent, and of one chunk"
+    ),
     Column("ntpot_s", "s", "the metric `ntpot`", "NaN without a token"),
     Column("e2el_s", "s", "the metric `e2el`", "NaN without a token"),
     Column("queue_s", "s", "the metric `queue`", "NaN where `t_scheduled_s` is"),
@@ -90,6 +92,12 @@ REQUESTS = (
         "name",
         "why the reply ended, as the server says",
         "empty in process, and of a server that does not tell",
+    ),
+    Column(
+        "hidden_tokens",
+        "tokens",
+        "of its reply, thoughts that the server counted and did not send",
+        "0 in process, and of a server that does not tell",
     ),
     Column(
         "after", "", "of a session's later turn, the `index` of the turn before", "NaN elsewhere"

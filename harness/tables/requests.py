@@ -99,6 +99,7 @@ def _request_row(request: RequestRecord) -> dict[str, object]:
         "cached_tokens": math.nan if request.cached_tokens is None else request.cached_tokens,
         "error": request.error,
         "finish_reason": request.finish_reason,
+        "hidden_tokens": request.hidden_tokens,
     }
 
 
@@ -124,4 +125,5 @@ def _record(row: Mapping[Hashable, Any]) -> RequestRecord:
         cached_tokens=None if math.isnan(cached) else int(cached),
         error=row["error"],
         finish_reason=row["finish_reason"],
+        hidden_tokens=int(row["hidden_tokens"]),
     )

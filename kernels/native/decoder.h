@@ -52,7 +52,7 @@ struct Step {
   // it is, nothing else of the logits is, and those below the largest may be left at -infinity.
   int64_t* likeliest;
   void* scratch;
-  double attention_s;  // out: time in the attention phases
+  double attention_s;  // out: from the end of each projection to q, k and v to that of its attention
 };
 
 // What passes between phases, carved out of a step's scratch: [tokens, …] each.
@@ -137,7 +137,8 @@ class StepThread {
     embed();
     for (int64_t i = 0; i < m_.layer_count; ++i) {
       const Layer& layer = m_.layers[i];
-      project(layer.qkv, a_.normed, step_.tokens, a_.qkv);
+      project(layer.qkv, a_.normed, step_.tokens, a_.qkv, made_all,
+              [&] { step_.attention_s -= now_s(); });
       step_.caches.with_layer(i, [&](const auto& cache) { attend(layer, cache); });
       if (prepared_bytes(layer.o, step_.tokens)) each_row(layer.o, a_.context, [](int64_t) {});
       project(layer.o, a_.context, step_.tokens, a_.update);
@@ -165,18 +166,24 @@ class StepThread {
     });
   }
 
-  // y [rows, n] from x [rows, k], which is prepared; then made(first, last) of columns that are there.
-  template <class Made>
-  void project(const Weights& w, const bf16* x, int64_t rows, bf16* y, const Made& made) {
+  static void made_all(int64_t, int64_t) {}
+
+  // y [rows, n] from x [rows, k], which is prepared; then made(first, last) of columns that are there,
+  // and ended() when all are.
+  template <class Made = void (*)(int64_t, int64_t), class Ended = void (*)()>
+  void project(const Weights& w, const bf16* x, int64_t rows, bf16* y, const Made& made = made_all,
+               const Ended& ended = pass) {
     const int64_t columns = rows ? w.n : 0;
-    team_.share(columns, column_chunk(w, rows), MOST_COLUMNS, [&](int64_t first, int64_t last) {
+    auto run = [&](int64_t first, int64_t last) {
       multiply(w, x, a_.prepared, rows, y, first, last);
       made(first, last);
-    });
+    };
+    team_.share(columns, column_chunk(w, rows), MOST_COLUMNS, run, ended);
   }
 
-  void project(const Weights& w, const bf16* x, int64_t rows, bf16* y) {
-    project(w, x, rows, y, [](int64_t, int64_t) {});
+  static double now_s() {
+    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    return std::chrono::duration<double>(now).count();
   }
 
   void embed() {
@@ -193,19 +200,16 @@ class StepThread {
   // attend to those of another sequence that are written in this very step (a shared prefix).
   template <class Cache>
   void attend(const Layer& layer, const Cache& cache) {
-    const auto start = std::chrono::steady_clock::now();
     team_.share_evenly(step_.tokens, [&](int64_t first, int64_t last) {
       for (int64_t t = first; t < last; ++t) rotate_into_cache(layer, t, cache);
     });
-    team_.share(work_.size(), 1, 1, [&](int64_t first, int64_t last) {
+    auto run = [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) {
         work_.attend(attention_, cache.reader(), i);
       }
-    });
-    if (team_.leads()) {
-      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-      step_.attention_s += took.count();
-    }
+    };
+    // By whoever ends a phase: one thread's own time would count what it was away, or nothing.
+    team_.share(work_.size(), 1, 1, run, [&] { step_.attention_s += now_s(); });
   }
 
   template <class Cache>

@@ -53,6 +53,9 @@ inline void rest() {
 #endif
 }
 
+// Nothing to do when a phase ends.
+inline void pass() {}
+
 // One thread of a meeting.
 //
 // Of the work of a phase each thread has an equal part, the same in phases alike, and takes it run by run
@@ -70,20 +73,20 @@ class Team {
   // body(first, last) for runs of whole units of the items 0 … items: half of what is left of a part, at
   // most `most` items. Long runs at first, short ones at last leave nobody waiting (guided
   // self-scheduling; Polychronopoulos and Kuck, 1987). Returns when all are done, and shows what the
-  // bodies wrote. All threads call it alike.
-  template <class Body>
-  void share(int64_t items, int64_t unit, int64_t most, const Body& body) {
+  // bodies wrote. All threads call it alike. ended(): called once, by whoever does the last of it, before
+  // anybody goes on.
+  template <class Body, class Ended = void (*)()>
+  void share(int64_t items, int64_t unit, int64_t most, const Body& body, const Ended& ended = pass) {
     const int64_t longest = std::max<int64_t>(1, most / unit);
     auto length = [&](int64_t left) { return std::clamp<int64_t>(left / 2, 1, longest); };
-    share_units((items + unit - 1) / unit, length, [&](int64_t first, int64_t last) {
-      body(first * unit, std::min(last * unit, items));
-    });
+    auto run = [&](int64_t first, int64_t last) { body(first * unit, std::min(last * unit, items)); };
+    share_units((items + unit - 1) / unit, length, run, ended);
   }
 
   // The same for whole parts, of short work that items have alike.
   template <class Body>
   void share_evenly(int64_t items, const Body& body) {
-    share_units(items, [](int64_t left) { return left; }, body);
+    share_units(items, [](int64_t left) { return left; }, body, pass);
   }
 
  private:
@@ -97,8 +100,8 @@ class Team {
   static constexpr uint64_t MOST_PHASES = ((uint64_t)1 << (64 - 2 * BITS)) - 1;
 
   // length(left): how many units a run takes of those that are left of a part.
-  template <class Length, class Body>
-  void share_units(int64_t units, const Length& length, const Body& body) {
+  template <class Length, class Body, class Ended>
+  void share_units(int64_t units, const Length& length, const Body& body, const Ended& ended) {
     if (units == 0) return;
     // Of a step thousands, and hundreds: what more would mean is not work.
     if ((uint64_t)units > MOST_UNITS || phase_ > MOST_PHASES) std::abort();
@@ -111,7 +114,7 @@ class Team {
         body(run.first, run.end);
         done += run.end - run.first;
       }
-      if (done) finish(done, units);
+      if (done) finish(done, units, ended);
     }
     next_phase();
   }
@@ -135,8 +138,10 @@ class Team {
   }
 
   // Whoever does the last of a phase's units opens the next.
-  void finish(int64_t count, int64_t units) {
+  template <class Ended>
+  void finish(int64_t count, int64_t units, const Ended& ended) {
     if (meeting_.done.fetch_add(count, std::memory_order_acq_rel) + count < units) return;
+    ended();
     meeting_.done.store(0, std::memory_order_relaxed);
     meeting_.phase.store(phase_ + 1, std::memory_order_release);
   }

@@ -10,6 +10,7 @@ from llmbench.engines.config import engine_config
 from llmbench.engines.errors import ConfigError
 from llmbench.engines.presets import PRESETS
 from llmbench.engines.resolved import MOST_SWAP_MEMORY_BYTES, ResolvedEngine
+from llmbench.engines.strategy import build_strategy
 
 from .resolved import LIMITS, resolved
 
@@ -85,3 +86,31 @@ def test_room_on_the_host_that_a_cell_of_a_factorial_has_no_use_for_is_none() ->
 def test_the_host_gives_no_more_than_vllm_takes_of_it() -> None:
     found = resolved(engine_config("paged", preemption="swap"), kv_memory_bytes=2**40)
     assert found.swap_memory_bytes == MOST_SWAP_MEMORY_BYTES
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "unit"),
+    [
+        ("trtllm", {}, 32),
+        ("inflight", {}, 64),
+        ("inflight", {"kv": "paged"}, 16),
+        ("inflight", {"chunk_unit": 8}, 8),
+        ("inflight", {"long_prefill_tokens": 24}, 24),
+        # Nothing is cut there, or anywhere.
+        ("orca", {}, None),
+        ("vllm-v1", {}, None),
+        ("paged", {}, None),
+    ],
+)
+def test_the_unit_that_prompts_are_cut_at_is_said(
+    preset: str, changes: dict[str, Any], unit: int | None
+) -> None:
+    """A result had none, whatever was in force, so no report could name it as a difference."""
+    found = resolved(engine_config(preset, **changes))
+    assert found.chunk_unit == unit
+    assert unit is None or vars(build_strategy(found, 1).batching)["chunk_unit"] == unit
+
+
+def test_a_unit_longer_than_a_step_is_refused_with_the_steps_tokens() -> None:
+    with pytest.raises(ConfigError, match=r"chunk_unit: 513 .* at most 512, the tokens of a step"):
+        resolved(engine_config("trtllm", chunk_unit=513))

@@ -31,6 +31,7 @@ struct Phase {
   int64_t items, unit, most;
   uint32_t dawdles;  // one run in so many
   std::vector<int> done;
+  int ended = 0;
 };
 
 void fail(const char* what, const Phase& phase, int64_t at) {
@@ -61,9 +62,13 @@ void work_on(Phase& phase, const Phase* before, Team& team) {
   if (phase.evenly) {
     team.share_evenly(phase.items, body);
   } else {
-    team.share(phase.items, phase.unit, phase.most, body);
+    team.share(phase.items, phase.unit, phase.most, body, [&] {
+      expect_done(phase);
+      ++phase.ended;
+    });
   }
   expect_done(phase);
+  if (phase.ended != (!phase.evenly && phase.items)) fail("not ended once", phase, phase.ended);
 }
 
 // All phases, by a random number of threads.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -171,6 +172,21 @@ def test_fewer_threads_than_asked_for_still_meet(implementation: Implementation)
         for threads in (1, 3, 5):
             torch.set_num_threads(threads)
             assert_same_bits(call.run(step)[0], expected)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("implementation", FUSED, ids=lambda one: one.name)
+def test_the_time_of_attention_is_a_part_of_the_calls(implementation: Implementation) -> None:
+    weights = random_weights(SHAPES["plain"], maps("dense", implementation.name))
+    call, step = random_call(SHAPES["plain"], "paged", 5), implementation.function(weights)
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 3, 5):
+            torch.set_num_threads(threads)
+            start_s = time.perf_counter()
+            call.run(step)
+            assert 0 < step.attention_s < time.perf_counter() - start_s
     finally:
         torch.set_num_threads(before)
 

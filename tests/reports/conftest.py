@@ -74,6 +74,7 @@ def simulate(load: Load) -> tuple[pd.DataFrame, pd.DataFrame]:
                 "chunk_tokens": (),
                 "counted": "",
                 "cached_tokens": math.nan,
+                "hidden_tokens": 0,
                 "error": "",
             },
             int(outputs[index]),

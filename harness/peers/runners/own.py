@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from .lines import Loaded, Times, serve
+
+_PACKAGE = Path(__file__).parents[3]
 
 
 def load(settings: Mapping[str, Any]) -> Loaded:
@@ -18,6 +21,7 @@ def load(settings: Mapping[str, Any]) -> Loaded:
     from ....engines.models.catalogue import resolve_model
     from ....engines.resolve import resolve
     from ....kernels.native.register import digests
+    from ....kernels.sources import sources_digest
     from ...machine.environment import package_version
 
     torch.set_num_threads(settings["threads"])
@@ -47,6 +51,7 @@ def load(settings: Mapping[str, Any]) -> Loaded:
     kernels = ", ".join(f"{op} {name}" for op, name in sorted(loaded.kernels.items()))
     versions = {
         "llmbench": package_version("llmbench") or "not installed",
+        **{name: sources_digest(_PACKAGE / name) for name in ("engines", "kernels")},
         "torch": torch.__version__,
         **digests(loaded.kernels.values()),
     }

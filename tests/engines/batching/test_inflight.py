@@ -106,6 +106,15 @@ def test_optimistic_charges_the_whole_prompt_with_its_first_chunk() -> None:
     assert (misfits.running, misfits.waiting, misfits.kv.held_tokens) == (1, 1, 16)
 
 
+def test_optimistic_counts_those_that_begin_in_one_step_against_each_other() -> None:
+    # Ten blocks, six a prompt. Whoever may not begin has no share of the step's tokens.
+    core = make_core(
+        "inflight", pool_tokens=40, max_num_batched_tokens=16, chunk_unit=4, chunking="equal"
+    )
+    run = drive(core, [make_request("a", 24, 1), make_request("b", 24, 1)])
+    assert run.table() == ["P a0+16", "P a16+8", "P b0+16", "P b16+8"]
+
+
 def test_optimistic_pauses_the_last_that_started_and_considers_nobody_behind_it() -> None:
     # Seven blocks: a and b hold two each, c three.
     core = make_core("inflight", pool_tokens=28, max_model_len=28)

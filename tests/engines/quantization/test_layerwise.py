@@ -15,7 +15,7 @@ from llmbench.engines.quantization.dense import DenseSource
 from llmbench.engines.quantization.layer import LINEARS, CalibratedLayer, QuantizedLayer
 from llmbench.engines.quantization.layerwise import quantize_layers
 from llmbench.engines.quantization.methods import METHODS
-from llmbench.engines.quantization.quantize import LAYER_METHODS, REVISIONS, quantize_model
+from llmbench.engines.quantization.quantize import LAYER_METHODS, quantize_model
 from llmbench.engines.quantization.quantized import (
     PackedSource,
     QuantizedModel,
@@ -45,7 +45,7 @@ def same_maps(one: QuantizedModel, other: QuantizedModel) -> bool:
 
 def test_every_calibrated_method_is_known_wherever_it_must_be() -> None:
     calibrated = {name: one for name, one in METHODS.items() if one.calibrated}
-    assert set(calibrated) == set(LAYER_METHODS) == set(REVISIONS) == set(DEFAULT_SIZES)
+    assert set(calibrated) == set(LAYER_METHODS) == set(DEFAULT_SIZES)
     for method in calibrated.values():
         baseline = METHODS[method.baseline]
         assert (baseline.form, baseline.calibrated) == (method.form, False)

@@ -13,7 +13,7 @@ from llmbench.engines.models.dense import dense_logits
 from llmbench.engines.models.llama import Llama
 from llmbench.engines.models.loader import load_config
 from llmbench.engines.models.ops import select_ops
-from llmbench.engines.quantization import load
+from llmbench.engines.quantization import identity, load
 from llmbench.engines.quantization.calibration import CalibrationSize
 from llmbench.engines.quantization.checkpoints.read import read_checkpoint
 from llmbench.engines.quantization.checkpoints.write import write_checkpoint
@@ -146,9 +146,9 @@ def test_what_another_finished_is_not_written_again(monkeypatch: pytest.MonkeyPa
     assert list(kept.parent.iterdir()) == [kept]
 
 
-@pytest.mark.parametrize("change", ["scheme", "calibration", "method"])
+@pytest.mark.parametrize("change", ["scheme", "calibration", "method", "sources"])
 def test_the_cache_tells_apart_what_the_weights_depend_on(
-    change: str, monkeypatch: pytest.MonkeyPatch
+    change: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     made: list[Path] = []
     monkeypatch.setattr(load, "_quantize_into", lambda kept, *_: made.append(kept))
@@ -158,6 +158,9 @@ def test_the_cache_tells_apart_what_the_weights_depend_on(
     assert made[0] == made[1]
     if change == "calibration":
         monkeypatch.setattr(load, "calibration_text", lambda: "other")
+    if change == "sources":
+        (tmp_path / "gptq.py").write_text("floor = round")
+        monkeypatch.setattr(identity, "_METHODS", tmp_path)
     scheme = default_scheme(
         config, "awq" if change == "method" else "gptq", 32 if change == "scheme" else 64
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -211,6 +212,48 @@ def test_the_report_says_first_that_it_is_simulated_and_how_wrong_it_may_be(
     assert f"How wrong they may be: {said.error}." in first_screen
     assert "simulated l40s" in first_screen
     assert not any("machine differs" in note or "--repeats" in note for note in found.notes)
+
+
+def test_what_follows_from_an_axis_is_the_first_note_with_the_options_that_make_it_equal(
+    tmp_path: Path,
+) -> None:
+    """Known wrong here: prompts computed whole take steps of the model's 131 072 tokens and leave
+    less KV memory, and what that did was put down to batching."""
+    load = replace(SETTINGS.load, num_requests=20)
+    settings = replace(SETTINGS, model="llama-3.1-8b", engine=engine_config("paged"), load=load)
+    machine = Machine("a100")
+    found = _ablate(tmp_path / "default", "batching", settings, machine)
+    assert re.fullmatch(
+        r"beside batching the cells differ in max_num_batched_tokens \(131.072 / 8.192\) and "
+        r"kv_memory_bytes \(4\S+ GiB / 5\S+ GiB\), and an effect may be theirs; "
+        r"--max-num-batched-tokens and --kv-memory would make them equal",
+        found.notes[0],
+    )
+    equal = engine_config("paged", max_model_len=8192, kv_memory_bytes=2**33)
+    found = _ablate(tmp_path / "equal", "batching", replace(settings, engine=equal), machine)
+    assert not [note for note in found.notes if note.startswith("beside")]
+
+
+def test_a_unit_that_follows_from_the_cache_is_no_effect_of_the_cache(tmp_path: Path) -> None:
+    """Known wrong here: a contiguous cache's prompts are cut at 64 tokens and a paged one's at 16,
+    and what that did to first tokens was put down to paging."""
+    load = replace(SETTINGS.load, num_requests=20)
+    engine = engine_config("inflight", max_model_len=MODEL_LEN, kv_memory_bytes=SMALL_POOL)
+    settings = replace(SETTINGS, engine=engine, load=load)
+    found = _ablate(tmp_path / "default", "kv=contiguous:paged", settings)
+    assert found.notes[0] == (
+        "beside kv the cells differ in chunk_unit (64 / 16), and an effect may be theirs; "
+        "--chunk-unit would make them equal"
+    )
+    equal = replace(settings, engine=replace(engine, chunk_unit=32))
+    found = _ablate(tmp_path / "equal", "kv=contiguous:paged", equal)
+    assert not [note for note in found.notes if note.startswith("beside")]
+
+
+def test_weights_are_one_choice_and_not_something_beside_it(tmp_path: Path) -> None:
+    load = replace(SETTINGS.load, num_requests=20)
+    found = _ablate(tmp_path, "quant=none:rtn+a8+int8-head", replace(SETTINGS, load=load))
+    assert not [note for note in found.notes if note.startswith("beside")]
 
 
 def test_repeats_differ_by_what_is_sent(tmp_path: Path) -> None:

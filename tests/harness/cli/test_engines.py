@@ -85,7 +85,7 @@ def test_of_two_engines_only_what_differs_is_printed() -> None:
         ["block_size", "16", "32"],
         ["mixing", "unified", "inflight"],
         ["chunking", "-", "fcfs"],
-        ["chunk_unit", "-", "default"],
+        ["chunk_unit", "-", "32"],
         ["whole_prompt_fits", "on", "-"],
         ["watermark", "0", "-"],
         ["preemption", "recompute", "-"],
@@ -105,7 +105,7 @@ def test_any_number_of_engines_is_compared_and_a_plug_ins_too() -> None:
 def test_json_leaves_out_who_does_not_read_a_setting() -> None:
     differing = json.loads(listing("vllm-v1", "trtllm", "--json"))
     assert differing["block_size"] == {"vllm-v1": 16, "trtllm": 32}
-    assert differing["chunk_unit"] == {"trtllm": None}
+    assert differing["chunk_unit"] == {"trtllm": 32}
 
 
 @pytest.mark.parametrize(

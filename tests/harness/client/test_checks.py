@@ -11,6 +11,7 @@ from llmbench.harness.client.checks import (
     AskedOfServer,
     assess_replies,
     check_gaps,
+    check_hidden,
     check_in_flight,
     check_input_counts,
     check_prefix_cache,
@@ -138,6 +139,15 @@ def test_replies_without_gaps_between_tokens_say_which_way_chunks_were_not_token
     assert both.detail.startswith("3 of 4 replies told their tokens only in sum")
     assert "(1 in chunks of several tokens, 2 in more chunks than tokens)" in both.detail
     assert check_gaps([parted]).detail.endswith("(1 in more chunks than tokens)")
+
+
+def test_thoughts_that_were_never_sent_are_told() -> None:
+    shown = make_request((0.1, 0.2), index=0)
+    assert check_hidden([shown]).ok
+    found = check_hidden([shown, replace(shown, hidden_tokens=1)])
+    assert not found.ok
+    assert not found.fatal
+    assert found.detail.startswith("1 of 4 output tokens are thoughts that were never sent")
 
 
 def _twenty(count: int = 20, *, due_s: float = 0.0) -> list[RequestRecord]:

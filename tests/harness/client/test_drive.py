@@ -6,7 +6,9 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import pairwise
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -209,6 +211,24 @@ def test_a_request_may_not_go_on_for_ever() -> None:
     record = exchange(endless, plan_of(tokens=1000), timeouts=limits).only
     assert (record.error, record.detail) == (Label.TIMEOUT_TOTAL, "no end within 1 s")
     assert 0 < record.output_tokens < 1000
+
+
+def test_a_refusal_whose_body_does_not_end_is_counted_by_its_status() -> None:
+    def refuse(server: socket.socket) -> None:
+        peer, _ = server.accept()
+        with peer, suppress(ConnectionError):
+            peer.recv(2**16)
+            peer.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 100\r\n\r\nno")
+            while peer.recv(2**16):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = Thread(target=refuse, args=(server,), daemon=True)
+        thread.start()
+        config = ClientConfig(Url(*server.getsockname()), timeouts=Timeouts(first_token_s=0.2))
+        (record,) = send_all(config, plan_of()).records
+        thread.join(5)
+    assert (record.error, record.detail) == ("http_503", "the server answered 503: no")
 
 
 def test_nobody_listening_is_counted() -> None:

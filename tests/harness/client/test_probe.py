@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from llmbench.engines.errors import ConfigError
 from llmbench.harness.client.config import ClientConfig, parse_url
 from llmbench.harness.client.errors import TargetError
 from llmbench.harness.client.probe import Probed, probe
@@ -51,6 +52,7 @@ def test_the_first_model_is_taken(more: str, longest: int | None) -> None:
     [
         b"<html>",
         b"[1]",
+        b"[]",
         b'{"data": null}',
         b'{"data": []}',
         b'{"data": [{"id": null}]}',
@@ -77,10 +79,33 @@ def test_another_status_is_one_line(status: int, hint: str) -> None:
         probe(config)
 
 
-def test_a_gateway_without_a_list_is_believed_to_serve_what_is_told() -> None:
+def test_a_bare_list_is_one() -> None:
+    with listing(200, b'[{"id": "m"}]') as config:
+        assert probe(config) == Probed("m", "", None)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(404, b""), (405, b""), (501, b""), (200, b'{"data": [{"id": "m-2025"}]}')]
+)
+def test_a_gateway_is_believed_to_serve_what_is_told(status: int, body: bytes) -> None:
+    """Without a list, or with one that does not have the name of a deployment."""
     told = {"model": "m", "server": "vllm"}
-    with listing(404, b"", **told) as config:
+    with listing(status, body, **told) as config:
         assert probe(config, tokenizer_is_told=True) == Probed("m", "", None)
+
+
+@pytest.mark.parametrize(
+    ("told", "tokenizer"),
+    [({"model": "m", "server": "vllm"}, False), ({"model": "m"}, True)],
+)
+def test_a_model_that_is_not_listed_is_refused_where_its_card_is_needed(
+    told: dict[str, str], tokenizer: bool
+) -> None:
+    with (
+        listing(200, b'{"data": [{"id": "m-2025"}]}', **told) as config,
+        pytest.raises(ConfigError, match="'m' is not allowed; expected one of m-2025"),
+    ):
+        probe(config, tokenizer_is_told=tokenizer)
 
 
 @pytest.mark.parametrize(

@@ -79,13 +79,57 @@ def test_text_after_the_last_count_is_of_tokens_that_were_counted() -> None:
         {"content": "a"},
         {"reasoning_content": "a"},
         {"reasoning": "a"},
+        {"refusal": "a"},
         {"content": None, "tool_calls": [{"function": {"arguments": "a"}}]},
+        {"content": None, "function_call": {"arguments": "a"}},
     ],
 )
 def test_whatever_a_chat_brings_is_a_chunk(delta: dict[str, Any]) -> None:
     role = {"choices": [{"delta": {"role": "assistant", "content": ""}}]}
     reply = replied(role, {"choices": [{"delta": delta}]}, {"choices": [], **usage(1)})
     assert list(reply.chunk_times_s) == [1.0]
+
+
+def test_an_empty_text_hides_no_delta() -> None:
+    """Some gateways send both, and a thought only in the delta."""
+    thought = {"choices": [{"text": "", "delta": {"content": "", "reasoning": "a"}}]}
+    answer = {"choices": [{"text": "b", "delta": {"content": "b"}}]}
+    reply = replied(thought, thought, answer, {"choices": [], **usage(3)})
+    assert list(reply.token_times_s()) == [0.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize("told", ["beside all", "beside the first"])
+@pytest.mark.parametrize(("tokens", "each", "counted"), [(4, 1, "usage"), (8, 2, "total")])
+def test_a_count_ahead_of_its_text_is_spread_over_it(
+    told: str, tokens: int, each: int, counted: str
+) -> None:
+    again = usage(tokens) if told == "beside all" else {}
+    reply = replied(text(**usage(tokens)), *(text(**again) for _ in range(3)))
+    assert list(reply.chunk_times_s) == [0.0, 1.0, 2.0, 3.0]
+    assert list(reply.chunk_tokens) == [each] * 4
+    assert reply.counted == counted
+
+
+def test_a_count_of_0_beside_text_is_behind_it() -> None:
+    end = {"choices": [], **usage(3)}
+    assert list(replied(*(text(**usage(0)) for _ in range(3)), end).token_times_s()) == [0, 1, 2]
+    lags = replied(text(**usage(0)), text(**usage(1)), text(**usage(2)), end)
+    assert list(lags.token_times_s()) == [0, 1, 2]
+
+
+def test_a_token_in_two_chunks_with_one_count_came_with_the_first() -> None:
+    reply = replied(text(**usage(1)), text(**usage(2)), text(**usage(2)), text(**usage(3)))
+    assert list(reply.token_times_s()) == [0.0, 1.0, 3.0]
+    assert reply.counted == "usage"
+
+
+def test_what_breaks_off_keeps_only_chunks_with_tokens() -> None:
+    reply = Reply()
+    for at, event in enumerate((text(**usage(1)), text(**usage(1)), text())):
+        reply.note(event, float(at))
+    reply.cut_short()
+    assert list(reply.chunk_times_s) == [0.0, 2.0]
+    assert list(reply.chunk_tokens) == [1, 1]
 
 
 @pytest.mark.parametrize("seed", [random.randrange(2**32)], ids=["fresh"])
@@ -140,10 +184,49 @@ def test_a_reply_that_is_the_end_of_text_alone_came_when_that_was_said() -> None
         replied(text(""), end, {"choices": [], **usage(2)})
 
 
+def thought(tokens: int, thoughts: int, total: int | None = None) -> dict[str, Any]:
+    """total: of prompt and reply, as the server says."""
+    told: dict[str, Any] = {
+        "prompt_tokens": 3,
+        "completion_tokens": tokens,
+        "completion_tokens_details": {"reasoning_tokens": thoughts},
+    }
+    return {"choices": [], "usage": told if total is None else {**told, "total_tokens": total}}
+
+
+def test_thoughts_that_were_not_sent_came_before_the_first_text() -> None:
+    reply = replied(text(), text(), text(), thought(9, 6, total=12))
+    assert reply.hidden_tokens == 6
+    assert list(reply.chunk_tokens) == [7, 1, 1]
+    assert reply.counted == "total"
+    told = replied(text(**usage(7)), text(**usage(8)), thought(8, 6))
+    assert (told.hidden_tokens, list(told.chunk_tokens)) == (6, [7, 1])
+
+
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+def test_thoughts_that_were_sent_are_not_hidden(field: str) -> None:
+    aloud = {"choices": [{"delta": {field: "a"}}]}
+    reply = replied(aloud, text(), thought(9, 6))
+    assert (reply.hidden_tokens, list(reply.chunk_tokens)) == (0, [4, 5])
+    # Thoughts in the text itself: the rest of the tokens is too few for its chunks.
+    assert replied(*(text() for _ in range(4)), thought(9, 6)).hidden_tokens == 0
+    assert replied(*(text(**usage(at)) for at in (1, 2, 8)), thought(8, 6)).hidden_tokens == 0
+
+
+def test_thoughts_may_be_counted_beside_the_reply() -> None:
+    assert replied(text(), text(), thought(9, 6, total=3 + 9 + 6)).hidden_tokens == 0
+
+
+def test_thoughts_alone_are_no_reply() -> None:
+    with pytest.raises(RequestFailedError, match="no text came of 8 tokens, 8 of them") as error:
+        replied(text("", finish_reason="length"), thought(8, 8))
+    assert error.value.label == Label.NO_TOKENS
+
+
 def test_cached_tokens_are_kept() -> None:
     details = {"prompt_tokens_details": {"cached_tokens": 2}}
     last = {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 1, **details}}
-    assert replied(text(), last).cached_tokens == 2
+    assert replied(text(), last).usage.cached_tokens == 2
 
 
 @pytest.mark.parametrize(
@@ -156,6 +239,13 @@ def test_cached_tokens_are_kept() -> None:
         ([text(), text(), {"choices": [], **usage(0)}], Label.BAD_USAGE),
         ([text() for _ in range(40)] + [{"choices": [], **usage(2)}], Label.BAD_USAGE),
         ([text(**usage(2)), text(), {"choices": [], **usage(1)}], Label.BAD_USAGE),
+        # Counts of each chunk by itself, which never rise.
+        ([text(**usage(1)) for _ in range(8)], Label.BAD_USAGE),
+        ([text(**usage(2)) for _ in range(8)], Label.BAD_USAGE),
+        ([text(**usage(1)) for _ in range(8)] + [{"choices": [], **usage(8)}], Label.BAD_USAGE),
+        ([text(**usage(7.9))], Label.BAD_USAGE),  # pyright: ignore[reportArgumentType]
+        ([text(**usage(True))], Label.BAD_USAGE),
+        ([text(timings={"predicted_n": 1.5}, **usage(None))], Label.BAD_USAGE),
         ([text(**usage(-1))], Label.BAD_USAGE),
         ([text(**usage(10**12))], Label.BAD_USAGE),
         ([text(timings={"predicted_n": 10**12})], Label.BAD_USAGE),
@@ -168,6 +258,8 @@ def test_cached_tokens_are_kept() -> None:
         ([text(**usage(1, None))], Label.NO_USAGE),
         ([{"choices": [], **usage(0)}], Label.NO_TOKENS),
         ([{"error": "x"}], Label.SERVER_ERROR),
+        ([{"object": "error", "message": "x"}], Label.SERVER_ERROR),
+        ([{"choices": [{"delta": {}, "finish_reason": "error"}]}], Label.SERVER_ERROR),
         ([{"choices": [3]}], Label.MALFORMED_SSE),
         ([{"choices": [{}], "usage": 3}], Label.MALFORMED_SSE),
         ([text(**usage("many"))], Label.MALFORMED_SSE),  # pyright: ignore[reportArgumentType]

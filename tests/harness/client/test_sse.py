@@ -36,6 +36,7 @@ def test_events_may_be_cut_anywhere(seed: int, newline: bytes) -> None:
         (b"data: 3\n", Label.MALFORMED_SSE),
         (b"data:\n", Label.MALFORMED_SSE),
         (b'error: {"message": "out of memory"}\n', Label.SERVER_ERROR),
+        (b'event: error\r\ndata: {"message": "out of memory"}\r\n', Label.SERVER_ERROR),
         (b"x" * (LONGEST_LINE_BYTES + 1), Label.MALFORMED_SSE),
     ],
 )
@@ -44,6 +45,13 @@ def test_what_is_no_event_is_said(data: bytes, label: str) -> None:
         EventStream().feed(data)
     assert error.value.label == label
     assert len(str(error.value)) <= 300
+
+
+def test_an_event_is_called_error_until_it_ends() -> None:
+    events = EventStream()
+    assert events.feed(b'event: error\n\ndata: {"n": 1}\n\nevent: error\n') == [{"n": 1}]
+    with pytest.raises(RequestFailedError, match=r"^overloaded$"):
+        events.feed(b"data: overloaded\n\n")
 
 
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n"])

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-from llmbench.harness.comparison.comparability import (
-    differences,
-    environment_differences,
-    launches,
-)
-from llmbench.harness.result import Result
+from llmbench.harness.comparison.comparability import environment_differences, setting_warnings
 
-from ..observed import serve_in_turn
-from ..stored import stored_run
+from .known_runs import known_run
 
 
 def test_values_that_follow_each_other_are_said_once_and_commits_by_their_beginning() -> None:
@@ -33,27 +26,15 @@ def test_what_is_the_same_or_left_out_is_not_said() -> None:
     assert environment_differences(environments, without=["GPUs"]) == []
 
 
-def replaying(replayed: int | None, steps: int = 200) -> Result:
-    result = stored_run(*serve_in_turn(20, step_s=lambda: 0.01)).result
-    told = {"steps": steps, "replayed_steps": replayed}
-    return result.model_copy(update={"counters": result.counters.model_copy(update=told)})
-
-
-@pytest.mark.parametrize(
-    ("replayed", "told"),
-    [
-        ((190, 60, 100), ["a replayed 95 % of its steps as graphs and b 30 %"]),
-        ((190, 0, None), ["a replayed 95 % of its steps as graphs and b 0 %"]),
-        ((190, 175, 180), []),
-        # A host computes, and launches nothing.
-        ((None, None, None), []),
-        ((190, None, None), []),
-    ],
-)
-def test_runs_that_launched_their_steps_otherwise_are_told_apart(
-    replayed: tuple[int | None, ...], told: list[str]
-) -> None:
-    runs = [replaying(one) for one in replayed]
-    found = launches("abc", runs)
-    assert [text.partition(":")[0] for text in found] == told
-    assert set(found) <= set(differences("abc", runs))
+def test_units_of_two_lengths_are_said_where_both_cut_prompts_at_units() -> None:
+    """A cache of another kind has another unit, and nothing said so."""
+    cutting = {"batching": "mixed", "mixing": "inflight", "chunked_prefill": True}
+    runs = [
+        known_run(config={**cutting, "kv": kv, "chunk_unit": unit}).result
+        for kv, unit in (("contiguous", 64), ("paged", 16), ("paged", 16))
+    ]
+    said = "the runs cut prompts at multiples of 64 and 16 tokens, which alone changes what a step"
+    assert [text[: len(said)] for text in setting_warnings(runs)] == [said]
+    assert list(setting_warnings(runs[1:])) == []
+    unified = known_run(config={**runs[0].config, "mixing": "unified"}).result
+    assert list(setting_warnings([unified, runs[1]])) == []

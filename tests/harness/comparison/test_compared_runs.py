@@ -47,7 +47,8 @@ def test_a_run_beside_itself_is_said_to_be_the_same_run(simulation: Simulation |
 
 def test_only_the_settings_that_differ_are_listed() -> None:
     changed = {"engine": "inflight", "kv": "contiguous", "command": "llmbench run …"}
-    differences = differing_config([known_run("a"), known_run("b", seed=2, config=changed)])
+    runs = [known_run("a"), known_run("b", seed=2, config=changed)]
+    differences = differing_config([run.result for run in runs])
 
     found = {difference.field: difference.values for difference in differences}
     assert found == {"engine": ("paged", "inflight"), "kv": ("paged", "contiguous")}

@@ -71,7 +71,7 @@ def test_runs_of_other_threads_are_another_experiment() -> None:
     ]
     names = [[one.directory.name for one in members] for members in group(runs)]
     assert names == [["of-one"], ["first", "second"]]
-    assert differing_config(runs[:2])[0].values == (1, 2)
+    assert differing_config([run.result for run in runs[:2]])[0].values == (1, 2)
 
 
 def test_repeats_that_are_alone_are_named_in_full_and_nothing_is_called_steady() -> None:

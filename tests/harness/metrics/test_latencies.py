@@ -47,6 +47,18 @@ def test_a_single_token_has_no_pace() -> None:
     assert SLO_METRICS["ntpot"].of(request) == pytest.approx(2.0)
 
 
+def test_thoughts_that_were_not_sent_have_no_pace() -> None:
+    """Four tokens came with the first chunk's time, of which three were never sent."""
+    request = make_request((12.0, 12.0, 12.0, 12.0, 13.0, 14.0), due_s=10.0)
+    request = replace(request, hidden_tokens=3, chunk_times_s=(12.0, 13.0, 14.0), counted="total")
+
+    assert SLO_METRICS["tpot"].of(request) == pytest.approx(1.0)
+    assert SLO_METRICS["ntpot"].of(request) == pytest.approx(4.0 / 6)
+    one = replace(request, token_times_s=(12.0,) * 4, chunk_times_s=(12.0,))
+    assert SLO_METRICS["tpot"].of(one) is None
+    assert meets(one, {"ttft": 3.0, "tpot": 0.1})
+
+
 def test_a_client_that_falls_behind_does_not_hide_it() -> None:
     """Known wrong elsewhere: 506 ms shown, 1932 ms from the schedule (coordinated omission)."""
     request = make_request((1.932,), due_s=0.0, send_s=1.426)

@@ -88,8 +88,9 @@ def test_a_cache_is_given_back_before_another_model_is_needed(
 
     monkeypatch.setattr(assemble, "allocate_paged", allocate_and_watch)
     monkeypatch.setattr(experiment, "judge_quality", judge)
-    limits = {"max_model_len": 256, "kv_memory_bytes": 2**22}
-    engine = engine_config(dtype="bfloat16", device="cpu", **limits)  # in which steps are one call
+    engine = engine_config(  # in bfloat16 steps are one call
+        dtype="bfloat16", device="cpu", max_model_len=256, kv_memory_bytes=2**22
+    )
     load = LoadConfig(num_requests=3, max_output_len=8, max_input_len=64)
     prepared = prepare(RunConfig("bundled", engine, load, quality_tokens=128), Silent())
     loaded = experiment.load(prepared, Silent())

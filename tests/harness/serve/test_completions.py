@@ -169,6 +169,7 @@ def content(part: dict[str, Any]) -> dict[str, Any]:
     return {"role": "user", "content": [{"type": "text", "text": "see"}, part]}
 
 
+NO_TOKENS = {"max_tokens": None, "max_completion_tokens": 0}
 NO_IMAGE = ("messages", "only text is served, no part of 'image_url'")
 
 
@@ -177,6 +178,7 @@ NO_IMAGE = ("messages", "only text is served, no part of 'image_url'")
     [
         (COMPLETIONS, {"max_tokens": "8"}, "max_tokens", "valid integer"),
         (COMPLETIONS, {"max_tokens": 0}, "max_tokens", "at least 1"),
+        (CHAT, NO_TOKENS, "max_completion_tokens", "at least 1"),
         (
             COMPLETIONS,
             {"max_completion_tokens": 5},
@@ -196,20 +198,25 @@ NO_IMAGE = ("messages", "only text is served, no part of 'image_url'")
         (COMPLETIONS, {"n": 0}, "n", "greater than or equal to 1"),
         (COMPLETIONS, {"n": 9}, "n", "9 is more than the 8 sequences"),
         (COMPLETIONS, {"n": 2, "best_of": 3}, "best_of", "must equal n"),
-        (COMPLETIONS, {"stop": [""]}, "stop", "none of them empty"),
+        (COMPLETIONS, {"stop": [""]}, "stop", "a text is empty"),
+        (CHAT, {"stop": ""}, "stop", "a text is empty"),
+        (COMPLETIONS, {"seed": 2**63}, "seed", "less than 9223372036854775808"),
         (COMPLETIONS, {"logprobs": 21}, "logprobs", "less than or equal to 20"),
         (COMPLETIONS, {"stop_token_ids": [1, -1]}, "stop_token_ids", "-1 is not a token id: 0 to"),
         (CHAT, {"stop_token_ids": [2**70]}, "stop_token_ids", f"{2**70} is not a token id"),
         (COMPLETIONS, {"min_tokens": 4}, "min_tokens", "only with ignore_eos"),
         (COMPLETIONS, {"echo": True}, "echo", "False"),
-        (COMPLETIONS, {"logit_bias": {}}, "logit_bias", "no such field"),
+        (COMPLETIONS, {"logit_bias": {"5": 1}}, "logit_bias", "at most 0 items"),
+        (COMPLETIONS, {"tools": []}, "tools", "no such field"),
         (COMPLETIONS, {"stream_options": {}}, "stream_options", "only with stream"),
         (CHAT, {"top_logprobs": 3}, "top_logprobs", "only with logprobs: true"),
         (CHAT, {"logprobs": False, "top_logprobs": 3}, "top_logprobs", "only with logprobs"),
         (CHAT, {"messages": []}, "messages", "at least 1 item"),
         (CHAT, {"messages": [{"role": "user"}]}, "messages", "required"),
         (CHAT, {"messages": [{"role": "tool", "content": "x"}]}, "messages", "begins with"),
-        (CHAT, {"tools": []}, "tools", "no such field"),
+        (CHAT, {"tools": [{}]}, "tools", "at most 0 items"),
+        (CHAT, {"response_format": {"type": "json_object"}}, "response_format", "'text'"),
+        (CHAT, {"tool_choice": "auto"}, "tool_choice", "no such field"),
         (COMPLETIONS, {"foo-bar": 1}, "foo-bar", "no such field"),
         (COMPLETIONS, {"stream": True, "stream_options": {"a b": 1}}, "stream_options.a b", "no"),
         (CHAT, {"messages": [content({"type": "image_url", "image_url": {}})]}, *NO_IMAGE),
@@ -243,6 +250,8 @@ MESSAGE = {"role": "user", "content": "x"}
     [
         (COMPLETIONS, {"prompt": "x", "max_tokens": 5, "max_completion_tokens": 5, "top_k": -1}),
         (CHAT, {"messages": [MESSAGE], "max_tokens": 5, "logprobs": False, "top_logprobs": 0}),
+        (CHAT, {"messages": [MESSAGE], "max_tokens": 5, "tools": [], "logit_bias": {}}),
+        (CHAT, {"messages": [MESSAGE], "max_tokens": 5, "response_format": {"type": "text"}}),
     ],
 )
 def test_what_is_said_twice_or_asks_for_nothing_is_taken(

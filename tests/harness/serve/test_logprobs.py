@@ -70,3 +70,16 @@ def test_tokens_that_differ_in_the_space_before_them_are_told_apart() -> None:
     for one in chat["logprobs"]["content"]:
         assert [rival["token"] for rival in one["top_logprobs"]] == [" the", "the"]
         assert [bytes(rival["bytes"]) for rival in one["top_logprobs"]] == [b" the", b"the"]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_the_bytes_of_a_chats_tokens_join_to_its_characters(streamed: bool) -> None:
+    """Known wrong here: a part of a character had the bytes of U+FFFD."""
+    rivals = TokenLogprobs(-0.1, 1, ((0x82, -0.1),))
+    asked = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 3, "logprobs": True}
+    executor = ScriptedExecutor("€".encode(), logprobs=rivals)
+    with served(executor, render=lambda _: "a") as server:
+        replies = server.events(CHAT, asked) if streamed else [server.post(CHAT, asked)[1]]
+    shown = [one for reply in replies for one in reply["choices"][0]["logprobs"]["content"]]
+    assert [one["bytes"] for one in shown] == [[byte] for byte in "€".encode()]
+    assert [one["top_logprobs"][0]["bytes"] for one in shown] == [[0x82]] * 3

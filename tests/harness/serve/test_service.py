@@ -237,6 +237,8 @@ def test_replies_in_flight_end_before_the_server_does() -> None:
         next(events)
         server.server.should_exit = True
         until(lambda: not server.server.servers or not server.server.servers[0].is_serving())
+        with pytest.raises(ConnectionRefusedError):
+            server.get("/health")
         server.executor.go.release(2)
         assert [one[:6] for one in events][-1] == "[DONE]"
         server.thread.join(WAIT_S)
@@ -316,6 +318,34 @@ def test_each_reply_has_a_line_in_the_log_before_its_client_can_ask_for_it(tmp_p
         times_s = [one[f"t_{name}_s"] for name in ("arrival", "scheduled", "first", "end")]
         assert times_s == sorted(times_s)
         assert one["finish"] == "length"
+        assert one["client_request_id"] is None
+
+
+@pytest.mark.parametrize("streams", [True, False])
+def test_what_a_client_took_back_is_logged_and_counted(tmp_path: Path, streams: bool) -> None:
+    """Known wrong here: it left no trace, and its tokens had no owner."""
+    path = tmp_path / "requests.jsonl"
+    log = RequestLog(path, WallClock(), pytest.fail)
+    with served(ScriptedExecutor(held=True), observers=[log]) as server:
+        connection = server.connect()
+        asked = json.dumps({**LONG, "stream": streams})
+        connection.request("POST", COMPLETIONS, asked, {"X-Request-Id": "run-r7"})
+        server.executor.go.release(3)
+        until(lambda: samples(server)["generation_tokens_total"] == 3)
+        connection.close()
+        until(lambda: bool(path.read_text()))
+        server.executor.held = False
+        server.executor.go.release(1)
+        until(lambda: not server.engine.has_work())
+        _, metrics = server.get("/metrics")
+    (line,) = [json.loads(line) for line in path.read_text().splitlines()]
+    assert (line["client_request_id"], line["finish"], line["output_tokens"]) == (
+        "run-r7",
+        "abort",
+        3,
+    )
+    assert 'finished_reason="abort",model_name="scripted"} 1.0' in metrics
+    assert 'e2e_request_latency_seconds_count{model_name="scripted"} 0.0' in metrics
 
 
 def test_a_log_that_cannot_be_written_is_said_once_and_costs_no_token() -> None:

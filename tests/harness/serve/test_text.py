@@ -9,7 +9,7 @@ from functools import cache
 import pytest
 from llmbench.engines.models.bundled import model_directory
 from llmbench.engines.models.tokenizer import ByteTokenizer, Tokenizer, load_tokenizer
-from llmbench.harness.serve.text import TextStream, spelling
+from llmbench.harness.serve.text import TextStream
 
 from .byte_fallback import SPECIALS, WORDS, byte_fallback, bytes_of, special, word
 
@@ -145,26 +145,3 @@ def test_what_may_have_begun_a_stop_string_is_shown_when_nothing_follows() -> No
 def test_a_stop_string_may_begin_in_the_middle_of_a_false_start() -> None:
     stream = TextStream(ByteTokenizer().decode, stop=("aab",))
     assert "".join(stream.push(token) for token in b"xaaab!") == "xa"
-
-
-@pytest.mark.parametrize(
-    ("token", "text"),
-    [
-        (word(" the"), " the"),
-        (word("the"), "the"),
-        (word("  "), "  "),
-        (word(" 日"), " 日"),
-        (bytes_of("!")[0], "!"),
-        (bytes_of("€")[0], "\ufffd"),
-        (special("</s>"), "</s>"),
-    ],
-)
-def test_a_token_alone_is_spelt_with_the_space_before_it(token: int, text: str) -> None:
-    assert spelling(byte_fallback())(token) == text
-
-
-@pytest.mark.parametrize("tokenizer", [bundled(), ByteTokenizer()], ids=["bundled", "bytes"])
-def test_where_no_space_is_left_out_a_token_is_spelt_as_it_decodes(tokenizer: Tokenizer) -> None:
-    spelt = spelling(tokenizer)
-    for token in range(tokenizer.vocab_size):
-        assert spelt(token) == tokenizer.decode([token], skip_special_tokens=False)

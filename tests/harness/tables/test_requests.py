@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from llmbench.harness.run.record import RequestStatus
@@ -25,6 +27,7 @@ def test_the_requests_table() -> None:
 def test_records_come_back_from_the_table() -> None:
     requests, _ = serve_in_turn(3)
     requests.append(make_request((), index=3, status=RequestStatus.REFUSED))
+    requests.append(replace(make_request((1.0, 2.0), index=4), hidden_tokens=1))
 
     assert records_of(requests_frame(requests)) == requests
 
