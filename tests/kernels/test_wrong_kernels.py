@@ -137,3 +137,79 @@ class Symmetric(ReferenceW8A8Linear):
 @pytest.mark.parametrize("tiny", [False, True])
 def test_int8_weights_without_the_least_code(tiny: bool) -> None:
     assert found_wrong("w8a8_linear", Symmetric, tiny=tiny)
+
+
+@pytest.mark.parametrize("tiny", [False, True])
+@pytest.mark.parametrize("op", ["silu_mul", "rms_norm", "add_rms_norm", "rope_cache_write"])
+def test_rows_beyond_64_that_are_the_first_one(op: str, tiny: bool) -> None:
+    """Every prompt was wrong, and no case was long enough to show it."""
+
+    def by_tiles(x: Tensor, *others: Any) -> Any:
+        rows = x.clone()
+        rows[65:] = x[:1]
+        return reference(op).function(rows, *others)
+
+    names = {one.case.partition(": ")[2] for one in found_wrong(op, by_tiles, tiny=tiny)}
+    assert names >= ({"70"} if tiny else {"70", "of a prompt"})
+
+
+@pytest.mark.parametrize("op", ["linear", "w8a8_linear", "w4a16_linear", "w8a16_linear"])
+def test_rows_beyond_512_that_are_the_first_one(op: str) -> None:
+    class ByTiles(reference(op).function):  # pyright: ignore[reportGeneralTypeIssues]
+        def __call__(self, x: Tensor) -> Tensor:
+            x = x.clone()
+            x[512:] = x[:1]
+            return super().__call__(x)
+
+    (one,) = found_wrong(op, ByTiles)
+    assert "of a prompt" in one.case
+
+
+@pytest.mark.parametrize("tiny", [False, True])
+@pytest.mark.parametrize("lanes", [8, 16, 32])
+@pytest.mark.parametrize("op", ["silu_mul", "rms_norm"])
+def test_the_last_of_a_tail_of_three_or_more_that_is_left_out(
+    op: str, lanes: int, tiny: bool
+) -> None:
+    def by_vectors(*arguments: Any) -> Tensor:
+        y = reference(op).function(*arguments)
+        if y.numel() and y.shape[-1] % lanes > 2:
+            y[..., -1] = 0
+        return y
+
+    assert "size: a long tail" in {one.case for one in found_wrong(op, by_vectors, tiny=tiny)}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("op", ["silu_mul", "rms_norm", "add_rms_norm"])
+def test_results_that_are_cut_off_and_not_rounded(op: str, dtype: torch.dtype) -> None:
+    """Each is near enough, and all of them are too small."""
+
+    def cut(number: Tensor) -> Tensor:
+        near = number.to(dtype)
+        beyond = near.float().abs() > number.abs()
+        return torch.where(beyond, near.view(torch.int16) - 1, near.view(torch.int16)).view(dtype)
+
+    def compute(*arguments: Any) -> Any:
+        wide = [one.float() if isinstance(one, Tensor) else one for one in arguments]
+        found = reference(op).function(*wide)
+        if isinstance(found, Tensor):
+            return cut(found)
+        return cut(found[0]), reference(op).function(*arguments)[1]
+
+    wrong = found_wrong(op, compute, dtype=dtype)
+    assert {"rows: many", "rows: of a prompt"} <= {one.case for one in wrong}
+    assert all("too small on average" in (one.problem or "") for one in wrong)
+
+
+@pytest.mark.parametrize("case", ["rows: many", "rows: of a prompt"])
+def test_a_small_element_that_is_lost_among_large_ones(case: str) -> None:
+    """By the norm it may be as far off as it is small."""
+
+    def silu_mul(gate_up: Tensor) -> Tensor:
+        y = reference("silu_mul").function(gate_up)
+        if y.numel():
+            y.view(-1)[y.abs().argmin()] = 0
+        return y
+
+    assert case in {one.case for one in found_wrong("silu_mul", silu_mul, dtype=torch.bfloat16)}
