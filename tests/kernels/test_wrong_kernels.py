@@ -15,6 +15,7 @@ from llmbench.kernels.dispatch import Implementation
 from llmbench.kernels.fp4 import Fp4Weight
 from llmbench.kernels.reference.decoder import ReferenceDecoderStep
 from llmbench.kernels.reference.fp4 import ReferenceFp4Linear
+from llmbench.kernels.reference.linear import ReferenceLinear
 from llmbench.kernels.reference.w8a8 import ReferenceW8A8Linear
 from llmbench.kernels.registry import anywhere, reference
 from llmbench.kernels.specs.table import spec_of
@@ -30,12 +31,17 @@ ATTENTION = [
 
 
 def found_wrong(
-    op: str, function: Callable[..., Any], *, tiny: bool = False, dtype: torch.dtype = torch.float32
+    op: str,
+    function: Callable[..., Any],
+    *,
+    tiny: bool = False,
+    dtype: torch.dtype = torch.float32,
+    repeats: int | None = 1,
 ) -> list[Verdict]:
     spec = spec_of(op)
     cases = {name: spec.cases[name] for name in spec.tiny} if tiny else spec.cases
     mine = Implementation(op, "mine", function, anywhere, 0)
-    return judged(list(check(Trial(mine, spec, dtype, cases), CPU, seed=1)))
+    return judged(list(check(Trial(mine, spec, dtype, cases), CPU, seed=1, repeats=repeats)))
 
 
 def kinds_of(wrong: list[Verdict]) -> set[str]:
@@ -213,3 +219,57 @@ def test_a_small_element_that_is_lost_among_large_ones(case: str) -> None:
         return y
 
     assert case in {one.case for one in found_wrong("silu_mul", silu_mul, dtype=torch.bfloat16)}
+
+
+@pytest.mark.parametrize("op", ["silu_mul", "rms_norm", "linear"])
+def test_an_element_that_is_never_written(op: str) -> None:
+    """New memory was that of an earlier result, and held the right number."""
+    recycled: dict[torch.Size, Tensor] = {}
+
+    def but_the_last(right: Tensor) -> Tensor:
+        y = right.new_empty(right.shape)
+        if not y.isnan().all():  # memory is as it was, and what was there last is the same result
+            y.copy_(recycled.setdefault(right.shape, right))
+        y.view(-1)[:-1] = right.view(-1)[:-1]
+        return y
+
+    def compute(*arguments: Any) -> Tensor:
+        return but_the_last(reference(op).function(*arguments))
+
+    class Linear(ReferenceLinear):
+        def __call__(self, x: Tensor) -> Tensor:
+            return but_the_last(super().__call__(x))
+
+    wrong = found_wrong(op, Linear if op == "linear" else compute)
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert len(wrong) == sum("none" not in name for name in spec_of(op).cases)
+
+
+def test_threads_that_are_wrong_in_one_call_of_eight() -> None:
+    """A kernel of one's own is called often enough to see it."""
+    calls = 0
+
+    def silu_mul(gate_up: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        y = reference("silu_mul").function(gate_up)
+        if calls % 8 == 0:
+            y[:1] = 0
+        return y
+
+    wrong = found_wrong("silu_mul", silu_mul, repeats=None)
+    assert len(wrong) == len(spec_of("silu_mul").cases) - 1  # one has no rows
+    assert all("(in call 8 of 20 with the same inputs)" in one.sentence for one in wrong[:1])
+
+
+@pytest.mark.parametrize("op", ["add_rms_norm", "rope_cache_write", "paged_attention"])
+def test_calls_that_change_what_they_may_are_repeated_as_the_first_was(op: str) -> None:
+    right = reference(op).function
+
+    def compute(*arguments: Any) -> Any:
+        found = right(*arguments)
+        if op != "paged_attention":
+            arguments[0].fill_(9)  # which may be overwritten
+        return found
+
+    assert found_wrong(op, compute, repeats=3) == []
