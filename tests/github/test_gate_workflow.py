@@ -147,7 +147,7 @@ def test_an_expression_that_is_not_known_is_no_guess(expression: str) -> None:
         evaluate(expression, {"a": 1, "b": 1, "inputs": {}})
 
 
-def test_pip_is_given_the_one_address_that_the_page_installs(tmp_path: Path) -> None:
+def test_the_page_installs_by_one_address_and_has_both_sides_force_a_kernel(tmp_path: Path) -> None:
     """`llmbench @ git+https://...` came to pip as three words, of which it refused the second."""
     action = "uses: OWNER/llmbench/.github/actions/llmbench-gate@REF"
     page = (ROOT / "docs" / "gate.md").read_text()
@@ -155,8 +155,10 @@ def test_pip_is_given_the_one_address_that_the_page_installs(tmp_path: Path) -> 
     (step,) = [
         step
         for step in yaml.safe_load(example.partition("```")[0])
-        if step["uses"].startswith("OWNER/llmbench/")
+        if step.get("uses", "").startswith("OWNER/llmbench/")
     ]
+    forced = [step["with"][side].count("--kernel silu_mul=") for side in ("ab-a", "ab-b")]
+    assert forced == [1, 1]  # one fused step was held against single operations
     repository(tmp_path / "tree")
     uses = {"uses": "./.github/actions/llmbench-gate", "with": {"install": step["with"]["install"]}}
     workflow = tmp_path / "tree" / ".github" / "workflows" / "other.yml"
