@@ -8,10 +8,8 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
+from .choices import COMPILED
 from .registry import implementations
-
-# What a kernel's Python may hand to a compiler.
-_COMPILED = frozenset({".c", ".cc", ".cpp", ".cu", ".cuh", ".cxx", ".h", ".hip", ".hpp"})
 
 
 def own_sources(forced: Mapping[str, str]) -> dict[str, str]:
@@ -33,6 +31,6 @@ def own_sources(forced: Mapping[str, str]) -> dict[str, str]:
 def _digest(file: Path) -> str:
     digest = sha256(file.read_bytes())
     for path in sorted(file.parent.iterdir()):
-        if path.suffix in _COMPILED and path.is_file():
+        if path.suffix in COMPILED and path.is_file():
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
