@@ -20,6 +20,8 @@ environment, so nothing but pytest is imported until a fixture is asked for.
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from .result import Result
 
 DEFAULT_BASELINE = "llmbench-gate.yaml"
-_RUNS = pytest.StashKey[dict[str, str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,11 +51,10 @@ class Gate:
     """What the fixture `llmbench_gate` gives.
 
     root: what paths among options are kept relative to, and the baseline file is below. test: its
-    node id. runs: which test made each run of this session, by the run's name."""
+    node id. runs: a folder of this session's, shared by its processes, of which test made each run.
+    """
 
-    def __init__(
-        self, root: Path, baseline: Path, test: str, runs: dict[str, str], *, update: bool
-    ) -> None:
+    def __init__(self, root: Path, baseline: Path, test: str, runs: Path, *, update: bool) -> None:
         self._root = root
         self._baseline = baseline
         self._test = test
@@ -96,7 +96,7 @@ class Gate:
     def _claim(self, name: str) -> None:
         """Two calls of one name would take turns at rewriting one run. A test that is run again is
         the same call."""
-        before = self._runs.setdefault(name, self._test)
+        before = _first_claim(self._runs, name, self._test)
         if before != self._test or name in self._made:
             pytest.fail(f"{name}: already a run of {before}; give this one a name=", pytrace=False)
         self._made.add(name)
@@ -111,6 +111,21 @@ class Gate:
                 pytrace=False,
             )
         return runs[name]
+
+
+def _first_claim(runs: Path, name: str, test: str) -> str:
+    """The test that was the first to make a run of this name: this one, unless a file says so."""
+    from hashlib import sha256
+
+    from .storage.whole_file import write_whole
+
+    runs.mkdir(exist_ok=True)
+    claim = runs / sha256(name.encode()).hexdigest()
+    mine = claim.with_suffix(f".{os.getpid()}")
+    write_whole(mine, test)
+    with suppress(FileExistsError):
+        os.link(mine, claim)  # whole, and of one process only
+    return claim.read_text(encoding="utf-8")
 
 
 def plain_options(options: Mapping[str, Any], root: Path | None = None) -> dict[str, Any]:
@@ -140,15 +155,18 @@ def simulated(options: Mapping[str, Any]) -> Result:
 
 
 @pytest.fixture
-def llmbench_gate(request: pytest.FixtureRequest) -> Gate:
+def llmbench_gate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Gate:
     """Holds runs in virtual time to the committed baseline."""
     config = request.config
+    session = tmp_path_factory.getbasetemp()
+    if hasattr(config, "workerinput"):  # of pytest-xdist, each with a folder in the session's
+        session = session.parent
     baseline = config.rootpath / str(config.getini("llmbench_baseline"))
     return Gate(
         config.rootpath,
         baseline,
         request.node.nodeid,
-        config.stash.setdefault(_RUNS, {}),
+        session / "llmbench-gate-runs",
         update=bool(config.getoption("--llmbench-update")),
     )
 

@@ -2,12 +2,15 @@
 
 Inputs are drawn twice from one seed: for the implementation and, untouched, for the reference and
 to see what the call changed. Random, so a new seed tries new numbers; the seed is in the verdict.
+What is not of this package is called several times: threads that race are wrong in a few of many
+calls.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +23,9 @@ from .registry import implementations, reference
 from .specs.closeness import exactly
 from .specs.spec import Call, Draw, OpSpec
 from .specs.table import spec_of
+
+# Calls of each case of a kernel of one's own.
+OWN_REPEATS = 20
 
 
 @dataclass(frozen=True)
@@ -97,10 +103,14 @@ def _trial(
     return Trial(one, spec, dtype, cases, interpreted)
 
 
-def check(trial: Trial, device: torch.device, seed: int) -> Iterator[Verdict]:
-    """A verdict a case; an exception of the implementation is one, too."""
+def check(
+    trial: Trial, device: torch.device, seed: int, repeats: int | None = None
+) -> Iterator[Verdict]:
+    """A verdict a case; an exception of the implementation is one, too. repeats: as of
+    `check_case`."""
     for name, case in trial.cases.items():
-        yield check_case(trial.implementation, trial.spec, name, case, trial.dtype, device, seed)
+        one, spec, dtype = trial.implementation, trial.spec, trial.dtype
+        yield check_case(one, spec, name, case, dtype, device, seed, repeats)
 
 
 def check_case(
@@ -111,32 +121,49 @@ def check_case(
     dtype: torch.dtype,
     device: torch.device,
     seed: int,
+    repeats: int | None = None,
 ) -> Verdict:
+    """repeats: calls with the same inputs, each held to the reference; None: OWN_REPEATS of what is
+    not of this package, and one of what is, or is interpreted."""
+    if repeats is None:
+        own = not implementation.ships and implementation.is_chosen_on(device, dtype)
+        repeats = OWN_REPEATS if own else 1
     ours, theirs, before = (
         spec.make(case, Draw(device, dtype, seed, implementation.name)) for _ in range(3)
     )
     verdict = Verdict(
         spec.op, implementation.name, name, str(dtype).removeprefix("torch."), str(device), seed
     )
-    expected = _results(reference(spec.op), theirs)[0]
-    try:
-        if implementation.takes is not None and not implementation.takes(
-            *(ours.arguments if ours.weights is None else ours.weights)
-        ):
-            return _refused(verdict, "takes= says no")
-        actual, returned = _results(implementation, ours)
-    except KernelError as error:
-        return _refused(verdict, str(error))
-    except Exception as error:  # noqa: BLE001 -- whatever a kernel does wrong is the finding
-        return _found(verdict, f"raised {type(error).__name__}: {' '.join(str(error).split())}")
-    if problem := _misbehaved(ours, before, actual, expected, returned):
-        return _found(verdict, problem)
+    expected = _results(theirs.prepared(reference(spec.op).function), theirs)[0]
+    compute: Callable[..., Any] | None = None
+    right: dict[str, Tensor] = {}  # what the first call computed
     worst = 0.0
-    for result, theirs_there in expected.items():
-        difference = spec.compare(before, result, actual[result], theirs_there)
-        if difference.problem is not None:
-            return _found(verdict, f"{result}: {difference.problem}", difference.share)
-        worst = max(worst, difference.share)
+    for call in range(1, repeats + 1):
+        at = f" (in call {call} of {repeats} with the same inputs)" if call > 1 else ""
+        try:
+            if compute is None:
+                compute = _prepared(implementation, ours)
+            else:
+                _restore(ours, before)
+            actual, returned = _results(compute, ours)
+        except KernelError as error:
+            if call == 1:
+                return _refused(verdict, str(error))
+            return _found(verdict, f"refused: {error}{at}")
+        except Exception as error:  # noqa: BLE001 -- whatever a kernel does wrong is the finding
+            said = " ".join(str(error).split())
+            return _found(verdict, f"raised {type(error).__name__}: {said}{at}")
+        if problem := _misbehaved(ours, before, actual, expected, returned):
+            return _found(verdict, f"{problem}{at}")
+        for result, theirs_there in expected.items():
+            if result in right and exactly(actual[result], right[result]).problem is None:
+                continue
+            difference = spec.compare(before, result, actual[result], theirs_there)
+            if difference.problem is not None:
+                return _found(verdict, f"{result}: {difference.problem}{at}", difference.share)
+            worst = max(worst, difference.share)
+        if call == 1 < repeats:
+            right = {result: one.clone() for result, one in actual.items()}
     return replace(verdict, error=worst)
 
 
@@ -150,14 +177,31 @@ def judged(verdicts: Sequence[Verdict]) -> list[Verdict]:
     return bad
 
 
+def _prepared(implementation: Implementation, call: Call) -> Callable[..., Any]:
+    """What the call's arguments are given to. Raises KernelError where it does not take them."""
+    asked = call.arguments if call.weights is None else call.weights
+    if implementation.takes is not None and not implementation.takes(*asked):
+        raise KernelError("takes= says no")
+    return call.prepared(implementation.function)
+
+
+def _restore(ours: Call, before: Call) -> None:
+    """What a call may have changed, as it was; what it must not is looked at after each."""
+    for now, then in zip(ours.arguments, before.arguments, strict=True):
+        if isinstance(now, Tensor):
+            now.copy_(then)
+    for name, tensor in ours.written.items():
+        tensor.copy_(before.written[name])
+
+
 def _results(
-    implementation: Implementation, call: Call
+    compute: Callable[..., Any], call: Call
 ) -> tuple[dict[str, Tensor], Tensor | tuple[Tensor, ...] | None]:
     """Everything that the call computed, by name, and what it returned."""
-    with torch.inference_mode(), warnings.catch_warnings():
+    with torch.inference_mode(), warnings.catch_warnings(), _new_memory_poisoned():
         # Of Triton's interpreter: a GPU makes infinity of it and says nothing.
         warnings.filterwarnings("ignore", "overflow encountered", RuntimeWarning)
-        returned = call.prepared(implementation.function)(*call.arguments)
+        returned = compute(*call.arguments)
     if call.arguments and call.kept and next(iter(call.kept.values())).is_cuda:
         torch.cuda.synchronize()  # so that what went wrong on the device shows here
     named: dict[str, Tensor] = dict(call.written)
@@ -167,6 +211,21 @@ def _results(
     elif returned is not None:
         named |= {f"result {place}": one for place, one in enumerate(returned)}
     return named, returned
+
+
+@contextmanager
+def _new_memory_poisoned() -> Iterator[None]:
+    """`torch.empty` is NaN: memory that an earlier result had may hold the right numbers. It is a
+    part of PyTorch's deterministic mode, of which only this is wanted: what has no deterministic
+    form is computed as ever, and its warning is of no use here."""
+    before = torch.are_deterministic_algorithms_enabled()
+    only_warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    warnings.filterwarnings("ignore", ".*deterministic", UserWarning)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=only_warns)
 
 
 def _misbehaved(

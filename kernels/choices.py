@@ -21,6 +21,8 @@ from .dispatch import Implementation
 from .errors import KernelError, cause
 from .registry import OPS, implementations, implements, known, registered_by
 
+# Sources that a kernel's Python may hand to a compiler.
+COMPILED = frozenset({".c", ".cc", ".cpp", ".cu", ".cuh", ".cxx", ".h", ".hip", ".hpp"})
 # Below all that is registered: used where it is asked for and nowhere else.
 UNREGISTERED_PRIORITY = -200
 
@@ -36,6 +38,9 @@ def resolve_choices(choices: Iterable[str]) -> dict[str, str]:
         if not separator or not what:
             raise KernelError(f"kernel {choice!r} is not of the form op=implementation")
         known("operation", op, OPS)
+        if Path(what.partition(":")[0]).suffix in COMPILED:
+            allowed = "a Python file, which may have it compiled (docs/examples/kernels)"
+            raise KernelError(f"kernel: {what!r} is not allowed; expected {allowed}")
         name = load_plugin(op, what) if is_plugin(what) else _registered_name(op, what)
         if chosen.setdefault(op, name) != name:
             raise KernelError(f"{op}: both {chosen[op]!r} and {name!r} were asked for")

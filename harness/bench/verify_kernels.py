@@ -27,6 +27,9 @@ from ..result import Check
 
 # Small, and odd: a block that is not full, a number of rows that no tile has.
 SEQUENCES, CONTEXT_TOKENS, PROMPT_TOKENS = 3, 35, 37
+# A step as long as the engine's are, as far as that shows more; of linear maps only those that
+# a CPU multiplies within some seconds, twice in float64.
+MOST_PROMPT_TOKENS, MOST_FLOPS = 1023, 10**11
 
 
 def verify_kernels(
@@ -131,16 +134,20 @@ def model_shape(engine: ResolvedEngine, config: DecoderConfig) -> ModelShape:
 def _trials(
     engine: ResolvedEngine, model: ModelShape, op: str, one: Implementation, dtype: torch.dtype
 ) -> Iterator[Trial]:
-    """The model's shapes, in a decode and a prefill step, and the small odd ones of the suite."""
+    """The model's shapes, in a decode step, a small prefill and one of as many tokens as a step of
+    the engine has, and the small odd ones of the suite."""
     spec = spec_of(op)
+    longest = min(engine.max_num_batched_tokens, MOST_PROMPT_TOKENS)
     steps = (
         StepShape(SEQUENCES, CONTEXT_TOKENS, block_size=engine.block_size),
         StepShape(prompt=PROMPT_TOKENS, block_size=engine.block_size),
+        StepShape(prompt=max(longest, PROMPT_TOKENS), block_size=engine.block_size),
     )
     own = {
         f"{step.label}, {name} of {model.name}": case
         for step in steps
         for name, case in spec.of_model(model, step).items()
         if name != LM_HEAD  # as the other linear maps, but as large as all of them
+        and (step.tokens <= PROMPT_TOKENS or spec.work(case, dtype).flops <= MOST_FLOPS)
     }
     yield Trial(one, spec, dtype, own | {name: spec.cases[name] for name in spec.tiny})

@@ -62,6 +62,9 @@ def read_baseline(path: Path) -> Baseline:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise unreadable(_FIELD, path, "a YAML file of runs", error) from error
+    if any(line.startswith("<<<<<<< ") for line in text.splitlines()):
+        problem = "has a merge conflict; take either side's file, then: llmbench gate --update"
+        raise StoreError(_FIELD, path, problem)
     try:
         data = parse_yaml(text)
     except NotYamlError as error:

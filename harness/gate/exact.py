@@ -81,6 +81,10 @@ def gate_exact(baseline: Baseline, simulate: Simulate, *, only: Sequence[str] = 
             invalid.append(str(error))
     warnings = ["in virtual time: no row covers how wrong the cost model is"]
     found = {row.verdict for row in rows}
+    if "regressed" in found:
+        warnings.append(
+            "if what changed is meant: llmbench gate --update, with --run for one run alone"
+        )
     # Beside a regression the advice would make that the baseline, too.
     if "improved" in found and "regressed" not in found and not invalid:
         warnings.append("something improved: llmbench gate --update keeps it from getting lost")

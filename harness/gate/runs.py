@@ -219,11 +219,12 @@ def verdicts_of(outcome: GateOutcome) -> Verdicts:
 
 
 def describe(row: Row) -> str:
-    """`12.1 -> 13.4 ms (+2.1 to +19.0 %)`: both values, and the interval of the change."""
+    """`12.1 -> 13.4 ms (+2.1 to +19.0 %)`: both values, and the interval of the change, but of a
+    rule that lets nothing change, which asks for none."""
     if row.baseline is None or row.current is None:
         return "not measured"
     values = levels(row.baseline, row.current, row.rule.quantity.unit)
-    if row.low is None or row.high is None:
+    if row.low is None or row.high is None or row.rule.exact:
         return values
     if not row.rule.quantity.sampled and row.low == row.high:
         return values
@@ -232,4 +233,5 @@ def describe(row: Row) -> str:
     scale, unit = scaled(row.rule.quantity.unit)
     # Of a percentage, "+3 %" would be a thirtieth of it.
     unit = "points" if unit == "%" else unit
-    return f"{values} ({row.low * scale:+.4g} to {row.high * scale:+.4g} {unit})"
+    change = f"{row.low * scale:+.4g} to {row.high * scale:+.4g} {unit}".rstrip()
+    return f"{values} ({change})"

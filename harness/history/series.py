@@ -55,13 +55,15 @@ def group(runs: Iterable[RunOnDisk]) -> list[list[RunOnDisk]]:
 
 
 def experiment(result: Result) -> str:
-    """What runs of one experiment have in common. Versions of software, a GPU's driver among them,
-    are not in it: they are what a history is about. A setting that is not set counts like one that
-    there was not yet."""
+    """What runs of one experiment have in common. Versions of software, a GPU's driver and the code
+    of an own kernel among them, are not in it: they are what a history is about. A setting that is
+    not set counts like one that there was not yet."""
+    config = settings_of(result.config)
+    config.pop("own_kernel_sources", None)
     environment = result.environment
     cpu = environment.get("cpu") or {}
     decided = {
-        "config": settings_of(result.config),
+        "config": config,
         "requests": result.workload.fingerprint,
         "cpu": [cpu.get("model"), cpu.get("usable_cores"), cpu.get("cgroup_limit_cores")],
         "gpus": [

@@ -296,8 +296,11 @@ def set_threads(config: RunConfig) -> None:
 
 def settings_of(prepared: Prepared) -> dict[str, Any]:
     """The run's settings, as `Result.config` holds them."""
+    from ...kernels.own_sources import own_sources
+
     config, load = prepared.config, prepared.config.load
     engine = asdict(prepared.engine)
+    sources = own_sources(prepared.engine.forced)
     if prepared.engine.kv == "contiguous":
         engine["block_size"] = None
     return {
@@ -309,6 +312,7 @@ def settings_of(prepared: Prepared) -> dict[str, Any]:
         if isinstance(prepared.tokenizer, ByteTokenizer)
         else "the model's",
         **engine,
+        **({"own_kernel_sources": sources} if sources else {}),
         "threads": prepared.threads,
         "seed": config.seed,
         **load_settings(load, prepared.plan),

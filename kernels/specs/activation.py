@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from .closeness import compare_near_each
 from .spec import Call, Draw, OpSpec, Work, nbytes
 
 
@@ -37,14 +38,27 @@ SILU_MUL = OpSpec(
         "rows: one": GateCase(1, 1536),
         "rows: none": GateCase(0, 8),
         "rows: many": GateCase(40, 1536),
+        "rows: of a prompt": GateCase(700, 48),
+        "rows: 70": GateCase(70, 8),
         "size: odd": GateCase(7, 33),
+        # All but one of 8, 16 and 32.
+        "size: a long tail": GateCase(3, 95),
         "size: one": GateCase(3, 1),
         "size: wide": GateCase(2, 14336),
         # Of either sign, for float32 has no exponential of 100.
         "gates: large": GateCase(5, 66, gates=100.0),
     },
-    tiny=("rows: one", "rows: none", "size: odd", "size: one", "gates: large"),
+    tiny=(
+        "rows: one",
+        "rows: none",
+        "rows: 70",
+        "size: odd",
+        "size: a long tail",
+        "size: one",
+        "gates: large",
+    ),
     make=_make,
+    compare=compare_near_each,
     work=_work,
     of_model=lambda model, step: {"gate": GateCase(step.tokens, model.intermediate)},
 )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..quantized_kv import SCALE_DTYPE, QuantizedKV
 from .closeness import Difference, exactly
-from .rope import cache_shape
+from .rope import cache_shape, slots_of
 from .spec import Call, Draw, ModelShape, OpSpec, StepShape, Work, nbytes
 
 E4M3 = torch.float8_e4m3fn
@@ -83,8 +83,11 @@ def _quantized_write_work(case: WriteCase, dtype: torch.dtype) -> Work:
 
 
 def _of_model(model: ModelShape, step: StepShape) -> dict[str, WriteCase]:
-    slots = 10 * step.tokens * step.block_size
-    return {"kv": WriteCase(step.tokens, model.kv_heads, model.head_dim, step.block_size, slots)}
+    return {
+        "kv": WriteCase(
+            step.tokens, model.kv_heads, model.head_dim, step.block_size, slots_of(step)
+        )
+    }
 
 
 _SHAPES = {
@@ -96,6 +99,7 @@ _SHAPES = {
     "head: of 20": WriteCase(5, 1, 20),
     "tokens: none": WriteCase(0, 2, 64),
     "tokens: every slot": WriteCase(24, 2, 64, block_size=None),
+    "tokens: of a prompt": WriteCase(600, 1, 20, block_size=16, slots=700),
 }
 _TINY = ("head: of 64", "head: of 80", "head: of 20", "tokens: none")
 

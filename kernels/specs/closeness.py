@@ -5,6 +5,11 @@ narrower one is rounded once at the end, to half a step, 2^-11 (float16) or 2^-8
 implementations may round between their steps as well, as PyTorch's operators do. Norms grow slower
 than single elements, so the norm of the difference is held to one limit, and its largest element to
 four times as much of the largest element.
+
+Where a result is no sum (gates, norms), its small elements are as exact as the large ones, and each
+is held to its own size. Roundings have no direction there: over many rows they cancel, and what is
+left, all 16-bit results too small or too large, is held to a tenth of the limit. A sum's may have
+one: weights that were widened and rounded are off the same way in every row.
 """
 
 from __future__ import annotations
@@ -16,6 +21,11 @@ from torch import Tensor
 
 RELATIVE_ERROR = {torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 1.2e-2}
 LARGEST_ELEMENT = 4
+# The share of a limit that a bias may be, of so many elements in so many rows: fewer may all be
+# rounded the same way, and those of a row by one factor of it.
+BIAS, BIAS_ELEMENTS, BIAS_ROWS = 0.1, 1000, 32
+# What each element may be off whatever it is, for subnormals that were rounded, or flushed.
+LEAST_ERROR = {torch.float32: 1e-36, torch.float16: 2.0**-17, torch.bfloat16: 1e-36}
 HALF_A_STEP = {torch.float32: 2.0**-24, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
 
 
@@ -30,6 +40,24 @@ class Difference:
 def compare_near(_call: object, _name: str, actual: Tensor, expected: Tensor) -> Difference:
     """By the limits of the expected tensor's dtype."""
     return near(actual, expected)
+
+
+def compare_near_each(_call: object, _name: str, actual: Tensor, expected: Tensor) -> Difference:
+    """By the limits of the expected tensor's dtype, and each element by its own size."""
+    return near_each(actual, expected)
+
+
+def near_each(actual: Tensor, expected: Tensor) -> Difference:
+    """`near`, no element further off than the largest may be by its size, and no bias: of results
+    that are no sums."""
+    whole = near(actual, expected)
+    if whole.problem is not None:
+        return whole
+    ours, theirs = (one.detach().double().nan_to_num(0.0) for one in (actual, expected))
+    limit = RELATIVE_ERROR[expected.dtype]
+    bound = LARGEST_ELEMENT * limit * theirs.abs() + LEAST_ERROR[expected.dtype]
+    found = [whole, within(ours, theirs, bound), _unbiased(ours, theirs, expected.dtype)]
+    return max(found, key=lambda one: one.share)
 
 
 def near(actual: Tensor, expected: Tensor, times: float = 1.0) -> Difference:
@@ -121,6 +149,19 @@ def _mismatch(
         if bool((theirs & ~ours).any()):
             return f"a number at {where(theirs & ~ours)}, where nothing may be written"
     return None
+
+
+def _unbiased(ours: Tensor, theirs: Tensor, dtype: torch.dtype) -> Difference:
+    """Of enough 16-bit numbers, both float64 here: not all a little too small or too large."""
+    enough = theirs.numel() >= BIAS_ELEMENTS and len(theirs) >= BIAS_ROWS
+    if dtype == torch.float32 or not enough:
+        return Difference(0.0)
+    bias = float(((ours - theirs) * theirs).sum()) / float((theirs * theirs).sum())
+    share = _share(abs(bias), BIAS * RELATIVE_ERROR[dtype])
+    if share <= 1:
+        return Difference(share)
+    way = "small" if bias < 0 else "large"
+    return Difference(share, f"{abs(bias):.2%} too {way} on average: cut off, not rounded?")
 
 
 def _share(error: float, allowed: float) -> float:

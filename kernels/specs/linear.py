@@ -197,6 +197,7 @@ _DENSE = {
         f"rows: {rows}": LinearCase(rows, 80, 100, bias=rows % 2 == 0)
         for rows in (2, 3, 5, 8, 11, 16, 17, 32, 33, 40, 65)
     },
+    "rows: of a prompt": LinearCase(600, 48, 64),
     **{
         f"columns: {n}": LinearCase(4, n, 64, bias=n % 2 == 1) for n in (1, 3, 5, 16, 49, 336, 1000)
     },
@@ -211,6 +212,7 @@ _W8A8 = {
     "rows: one": LinearCase(1, 16, 32),
     "rows: none": LinearCase(0, 64, 64),
     **{f"rows: {rows}": LinearCase(rows, 64, 576) for rows in (2, 3, 5, 8, 17, 33)},
+    "rows: of a prompt": LinearCase(600, 48, 64),
     "shape: ragged": LinearCase(3, 17, 100),
     "shape: one of each": LinearCase(1, 1, 1),
     "inputs: 1": LinearCase(5, 32, 1),
@@ -228,6 +230,7 @@ _INT4 = {
     "rows: 33, groups of 128": LinearCase(33, 80, 256, 128),
     "rows: 65, groups of 128": LinearCase(65, 16, 256, 128),
     "rows: 260, groups of 48": LinearCase(260, 24, 96, 48),
+    "rows: of a prompt": LinearCase(600, 24, 64),
     "columns: 70": LinearCase(3, 70, 128, 64),
     "columns: 5, groups of 256": LinearCase(2, 5, 512, 256),
     "no bias: K of SmolLM2": LinearCase(2, 16, 576, 64, bias=False),
@@ -248,6 +251,7 @@ _W8A16 = {
     "groups: 10": LinearCase(8, 24, 50, 10),
     "groups: many rows": LinearCase(65, 16, 256, 128),
     "groups: 260 rows": LinearCase(260, 24, 96, 48),
+    "groups: rows of a prompt": LinearCase(600, 24, 64),
     "x: strided": LinearCase(3, 32, 64, 64, strided=True, symmetric=True),
     "x: three dimensions": LinearCase(6, 48, 64, batched=True),
 }

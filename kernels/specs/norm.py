@@ -8,7 +8,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from .closeness import Difference, exactly, near
+from .closeness import Difference, compare_near_each, exactly, near_each
 from .spec import Call, Draw, ModelShape, OpSpec, StepShape, Work, nbytes
 
 EPS = 1e-5
@@ -46,7 +46,7 @@ def _make_add_norm(case: NormCase, draw: Draw) -> Call:
 
 def _compare_add_norm(_call: Call, name: str, actual: Tensor, expected: Tensor) -> Difference:
     """The sum is rounded once, and so leaves no choice."""
-    return exactly(actual, expected) if name == "result 1" else near(actual, expected)
+    return exactly(actual, expected) if name == "result 1" else near_each(actual, expected)
 
 
 def _norm_work(case: NormCase, dtype: torch.dtype) -> Work:
@@ -67,12 +67,24 @@ _FLAT = {
     "rows: one": NormCase((1, 576)),
     "rows: none": NormCase((0, 16)),
     "rows: many": NormCase((130, 576)),
+    "rows: of a prompt": NormCase((700, 64)),
+    "rows: 70": NormCase((70, 8)),
     "size: odd": NormCase((7, 33)),
+    # All but one of 8, 16 and 32.
+    "size: a long tail": NormCase((3, 95)),
     "size: one": NormCase((3, 1)),
     "size: wide": NormCase((2, 4096)),
     "numbers: small": NormCase((5, 64), deviation=SMALL, eps=SMALL_EPS),
 }
-_TINY = ("rows: one", "rows: none", "size: odd", "size: one", "numbers: small")
+_TINY = (
+    "rows: one",
+    "rows: none",
+    "rows: 70",
+    "size: odd",
+    "size: a long tail",
+    "size: one",
+    "numbers: small",
+)
 _HEADS = {
     f"heads: of {size}": NormCase((5, 3, size), strided=size != 96) for size in (64, 80, 96, 128)
 }
@@ -84,6 +96,7 @@ RMS_NORM = OpSpec(
     make=_make_norm,
     work=_norm_work,
     of_model=_of_model,
+    compare=compare_near_each,
 )
 ADD_RMS_NORM = OpSpec(
     op="add_rms_norm",

@@ -44,6 +44,12 @@ def cache_shape(
     return (-(-slots // block_size), block_size, kv_heads, head_dim)
 
 
+def slots_of(step: StepShape) -> int:
+    """Of a cache that a step writes to: ten times as many as a prompt has tokens, and ten times as
+    many blocks as there are sequences, whose tokens lie apart."""
+    return 10 * (step.prompt or step.batch * step.block_size)
+
+
 def _make_rope(case: RopeCase, draw: Draw) -> Call:
     fused = draw.normal(case.tokens, case.heads, case.head_dim)
     queries = case.group * case.kv_heads
@@ -87,8 +93,7 @@ def _of_model(model: ModelShape, step: StepShape) -> dict[str, RopeCase]:
             model.head_dim,
             model.kv_heads,
             step.block_size,
-            # Ten times as many slots as tokens: a step's lie apart.
-            slots=10 * step.tokens * step.block_size,
+            slots=slots_of(step),
             normed=model.qk_norm,
         )
     }
@@ -103,6 +108,8 @@ _SHAPES = {
     "head: of 20": RopeCase(2, 2, 20, kv_heads=1),
     "tokens: none": RopeCase(0, 3, 64),
     "tokens: many": RopeCase(40, 3, 64, kv_heads=3),
+    "tokens: of a prompt": RopeCase(600, 2, 20, kv_heads=1, block_size=16, slots=700),
+    "tokens: 70": RopeCase(70, 1, 20, kv_heads=1, slots=80),
     "cache: contiguous": RopeCase(5, 3, 64, block_size=None),
 }
 _NORMED = {
@@ -112,7 +119,7 @@ _NORMED = {
         1, 1, 80, block_size=1, normed=True, deviation=SMALL, eps=SMALL_EPS
     ),
 }
-_TINY = ("head: of 64", "head: of 80", "tokens: none")
+_TINY = ("head: of 64", "head: of 80", "tokens: none", "tokens: 70")
 
 ROPE = OpSpec(
     op="rope",

@@ -145,3 +145,24 @@ def test_after_a_failure_only_those_run_that_ask() -> None:
 def test_an_expression_that_is_not_known_is_no_guess(expression: str) -> None:
     with pytest.raises(ValueError, match=r"unknown|cannot read"):
         evaluate(expression, {"a": 1, "b": 1, "inputs": {}})
+
+
+def test_the_page_installs_by_one_address_and_has_both_sides_force_a_kernel(tmp_path: Path) -> None:
+    """`llmbench @ git+https://...` came to pip as three words, of which it refused the second."""
+    action = "uses: OWNER/llmbench/.github/actions/llmbench-gate@REF"
+    page = (ROOT / "docs" / "gate.md").read_text()
+    (example,) = [part for part in page.split("```yaml\n") if action in part.partition("```")[0]]
+    (step,) = [
+        step
+        for step in yaml.safe_load(example.partition("```")[0])
+        if step.get("uses", "").startswith("OWNER/llmbench/")
+    ]
+    forced = [step["with"][side].count("--kernel silu_mul=") for side in ("ab-a", "ab-b")]
+    assert forced == [1, 1]  # one fused step was held against single operations
+    repository(tmp_path / "tree")
+    uses = {"uses": "./.github/actions/llmbench-gate", "with": {"install": step["with"]["install"]}}
+    workflow = tmp_path / "tree" / ".github" / "workflows" / "other.yml"
+    workflow.write_text(yaml.safe_dump({"jobs": {"gate": {"steps": [uses]}}}))
+    job = run_job(tmp_path / "tree", "other.yml", "gate", github("a", "b"), tmp_path / "runner")
+    asked = job.asked.removeprefix("pip install --disable-pip-version-check ").split()
+    assert asked == ["git+https://github.com/OWNER/llmbench@REF"]

@@ -111,6 +111,20 @@ def test_every_call_has_a_run_of_its_own(
     )
 
 
+def test_one_name_in_two_processes_is_found(
+    pytester: pytest.Pytester, plugin: tuple[str, str]
+) -> None:
+    """Each rewrote the other's run, and was then told to rewrite it once more."""
+    pytest.importorskip("xdist")
+    for name, engine in (("test_a", "vllm-v1"), ("test_b", "paged")):
+        call = f'llmbench_gate(num_requests=4, name="same", engine="{engine}")'
+        pytester.makepyfile(**{name: f"def {name}(llmbench_gate):\n    {call}\n"})
+    xdist = ("-p", "xdist", "-n", "2", "--dist", "loadfile")
+    done = pytester.runpytest_subprocess(*plugin, *xdist, "--llmbench-update", timeout=300)
+    done.assert_outcomes(passed=1, failed=1)
+    done.stdout.fnmatch_lines(["*same: already a run of test_*; give this one a name="])
+
+
 def test_update_pass_and_fail(pytester: pytest.Pytester, plugin: tuple[str, str]) -> None:
     pytester.makeini("[pytest]\nllmbench_baseline = gates/base.yaml\n")
     pytester.mkdir("gates")

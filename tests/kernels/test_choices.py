@@ -194,6 +194,8 @@ def test_a_file_that_is_no_kernel_is_refused_in_one_line(
         ("silu_mul=no/such.py", "kernel: 'no/such.py' is not allowed; expected a Python file"),
         ("silu_mul=no/such.py:f", "kernel: 'no/such.py' is not allowed; expected a Python file"),
         ("silu_mul=/", "kernel: '/' is not allowed; expected a Python file"),
+        ("silu_mul=gates.cpp", "kernel: .gates.cpp. is not allowed; expected a Python file, which"),
+        ("silu_mul=here/gates.cu:f", "expected a Python file, which may have it compiled"),
         ("silu_mul=no_such_module:f", "does not import: ModuleNotFoundError"),
         ("silu_mul=llmbench.kernels.plugin:nothing", "has no 'nothing'"),
     ],

@@ -50,6 +50,13 @@ def test_the_pytorch_example_is_right() -> None:
     assert done.stdout.count("torch-mine") == 3
 
 
+@pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="no C++ compiler")
+def test_the_cpp_example_is_right() -> None:
+    done = checked("silu_mul_cpp.py", "cpu")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("my-cpp") == 1
+
+
 def test_the_pytorch_kernel_of_the_document_is_one_as_printed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -6,12 +6,15 @@ import pytest
 import torch
 from llmbench.engines.config import engine_config
 from llmbench.engines.models.catalogue import resolve_model
+from llmbench.engines.models.describe import describe_model
 from llmbench.engines.models.fused import select_step
 from llmbench.engines.resolve import resolve
-from llmbench.harness.bench.verify_kernels import check_decode_step, check_own
+from llmbench.harness.bench.verify_kernels import check_decode_step, check_own, verify_kernels
 from llmbench.kernels import registry
 from llmbench.kernels.dispatch import Implementation
-from llmbench.kernels.registry import anywhere
+from llmbench.kernels.errors import KernelError
+from llmbench.kernels.registry import anywhere, reference
+from torch import Tensor
 
 
 def test_kernels_of_ones_own_are_a_caution_until_they_are_verified() -> None:
@@ -58,3 +61,32 @@ def test_who_forces_an_operation_is_told_that_the_decode_step_is_taken_apart(
         f"computed by an installed kernel: --kernel decoder_step={step} passes it over"
     )
     assert "for silu_mul is forced and rope is computed" in found("silu_mul=torch")
+
+
+@pytest.mark.parametrize(("budget", "found"), [(2048, "prefill 1023"), (600, "prefill 600")])
+def test_a_kernel_that_is_wrong_in_long_prompts_alone_is_refused(
+    budget: int, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No case had more than 40 rows, and a run of perplexity 8651 was called verified."""
+
+    def by_tiles(gate_up: Tensor) -> Tensor:
+        rows = gate_up.clone()
+        rows[512:] = gate_up[:1]
+        return reference("silu_mul").function(rows)
+
+    own = Implementation("silu_mul", "own", by_tiles, anywhere, 200)
+    monkeypatch.setitem(registry._registered["silu_mul"], "own", own)
+    files = resolve_model("bundled")
+    engine = resolve(
+        engine_config(
+            "paged",
+            dtype="float32",
+            force_kernels=("silu_mul=own",),
+            max_model_len=budget,
+            max_num_batched_tokens=budget,
+        ),
+        files,
+    )
+    config = describe_model(files.directory, engine.model_impl).config
+    with pytest.raises(KernelError, match=f"silu_mul: 'own' .* case '{found}, gate of "):
+        verify_kernels(engine, files, config)

@@ -85,7 +85,7 @@ def test_check_passes_what_is_right(plugin: Any, capsys: pytest.CaptureFixture[s
     assert [line.split()[:4] for line in said.out.splitlines()] == [
         ["ok", "silu_mul", "mine", dtype] for dtype in ("float32", "float16", "bfloat16")
     ]
-    assert "21 cases with seed" in said.err
+    assert "30 cases with seed" in said.err
 
 
 @pytest.mark.parametrize(("text", "problem"), [(NAN, "NaN at (0, 0)"), (WRONG, " off at (")])

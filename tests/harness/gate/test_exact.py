@@ -94,6 +94,8 @@ def test_what_improved_is_to_be_kept_only_where_nothing_regressed() -> None:
     assert "--update keeps it" in warnings(counters__prefill_tokens=10**6)
     assert "--update keeps it" not in warnings(counters__prefill_tokens=10**6, ttft__p99=1e-6)
     assert "--update keeps it" not in warnings()
+    assert "if what changed is meant: llmbench gate --update" in warnings(ttft__p99=1e-6)
+    assert "meant" not in warnings(counters__prefill_tokens=10**6)
 
 
 def test_an_update_of_one_run_leaves_the_others_as_they_were() -> None:
@@ -215,6 +217,10 @@ def test_what_got_worse_by_most_comes_first() -> None:
     [
         ("", "gate.yaml' has no 'gate: 1'; expected a YAML file of runs"),
         ("[]", "gate.yaml' has no 'gate: 1'; expected a YAML file of runs"),
+        (
+            "gate: 1\nruns:\n<<<<<<< HEAD\n  a: {}\n=======\n  b: {}\n>>>>>>> other\n",
+            "gate.yaml' has a merge conflict; take either side's file, then: llmbench gate --up",
+        ),
         ("gate: 2\nruns: {}", "gate.yaml' is of format 2; this llmbench reads 1"),
         ("gate: 1", "gate.yaml' has no runs; expected at least one under 'runs'"),
         (

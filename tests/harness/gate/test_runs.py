@@ -244,6 +244,16 @@ def test_the_difference_of_two_shares_is_in_points() -> None:
     assert told("goodput_share.run=50%", 0.8, 1.2) == "15 -> 15 % (-20.0 to +20.0 %)"
 
 
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [("exact", "21.94 -> 22.12"), ("0.1", "21.94 -> 22.12 (-0.1473 to +0.5081)")],
+)
+def test_an_interval_of_what_has_no_unit(rule: str, told: str) -> None:
+    """It ended in a space, and stood beside a rule that asks for none: it held 0 and regressed."""
+    row = Row(parse_rule(f"quality.perplexity={rule}"), 21.94, 22.12, -0.1473, 0.5081, "regressed")
+    assert describe(row) == told
+
+
 def test_a_gate_without_rules_is_a_mistake() -> None:
     with pytest.raises(ConfigError, match="missing; expected at least one --max-regression"):
         gate(_run(count=5), _run(count=5), [])

@@ -175,3 +175,14 @@ def test_a_driver_is_what_changed_and_parts_no_series() -> None:
     told = history([*runs, run("other", day=3, environment=on("550.90", "NVIDIA H200"))])
     assert told.alone == ("other",)
     assert "driver 550.54 → 550.90" in history_reports(told)["history.md"]
+
+
+def test_an_edited_kernel_is_what_a_history_is_about() -> None:
+    runs = [
+        run(f"n{day}", day=day, config={"own_kernel_sources": {"silu_mul": code}})
+        for day, code in ((1, "8853effc2db6"), (2, "f6b343969b86"))
+    ]
+    assert len(group(runs)) == 1
+    assert [one.field for one in differing_config([run.result for run in runs])] == [
+        "own_kernel_sources"
+    ]

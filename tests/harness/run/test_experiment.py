@@ -27,7 +27,7 @@ from llmbench.harness.config import LoadConfig, RunConfig
 from llmbench.harness.machine.kept_peaks import MachinePeaks, keep_peaks, machine_of
 from llmbench.harness.result import Result
 from llmbench.harness.run import experiment
-from llmbench.harness.run.experiment import measure, prepare
+from llmbench.harness.run.experiment import measure, prepare, settings_of
 from llmbench.harness.run.watch import Silent
 
 
@@ -103,6 +103,25 @@ def test_a_setting_that_no_result_can_hold_is_found_before_the_run() -> None:
     config = RunConfig("bundled", engine_config(device="cpu"), load, slo_s={"ttft": math.inf})
     with pytest.raises(ConfigError, match=r"slo\.ttft: inf is not allowed"):
         prepare(config, Silent())
+
+
+def test_the_code_of_a_kernel_of_ones_own_is_a_setting(tmp_path: Path) -> None:
+    """A file that was edited between two runs left their settings alike."""
+    file = tmp_path / "gates.py"
+    file.write_text(
+        "from llmbench.kernels.reference.activation import silu_mul as ours\n"
+        "def gates(gate_up):\n    return ours(gate_up)\n"
+    )
+    load = LoadConfig(num_requests=3, max_output_len=8, max_input_len=64)
+
+    def settings(*kernels: str) -> dict[str, Any]:
+        engine = engine_config(device="cpu", max_model_len=256, force_kernels=kernels)
+        return settings_of(prepare(RunConfig("bundled", engine, load), Silent()))
+
+    assert "own_kernel_sources" not in settings("silu_mul=torch")
+    before = settings(f"silu_mul={file}:gates")["own_kernel_sources"]
+    file.write_text(file.read_text() + "# faster\n")
+    assert settings(f"silu_mul={file}:gates")["own_kernel_sources"] != before
 
 
 @pytest.mark.parametrize("kv", ["paged", "contiguous"])
