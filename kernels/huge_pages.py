@@ -50,12 +50,12 @@ class HugePages:
         return self.zeros(tuple(tensor.shape), tensor.dtype).copy_(tensor)
 
 
-def populate(zeros: Tensor) -> Tensor:
+def populate(unused: Tensor) -> Tensor:
     """The same, its memory taken from the system: of a CPU's a page is given when something is
-    first written to it, and the writer waits for that."""
-    if zeros.device.type == "cpu":
-        zeros.view(torch.uint8).flatten()[:: mmap.PAGESIZE].zero_()
-    return zeros
+    first written to it, and the writer waits for that. unused: of zeros, or of nothing yet."""
+    if unused.device.type == "cpu":
+        unused.view(torch.uint8).flatten()[:: mmap.PAGESIZE].zero_()
+    return unused
 
 
 def _piece(size_bytes: int) -> mmap.mmap:

@@ -20,7 +20,7 @@ def allocate_host(cache: Sequence[Tensor], units: int, *, populated: bool = Fals
     populated: beside a CPU too its memory is taken now, and no swap waits for it.
     """
     host = [
-        torch.zeros(
+        torch.empty(
             (units, *tensor.shape[1:]),
             dtype=tensor.dtype,
             pin_memory=tensor.device.type == "cuda",

@@ -15,6 +15,8 @@ from llmbench.engines.models.loader import load_config
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ...kernels.mappings import linux_with_huge_pages, pages_given
+
 UNITS, HOST = 6, 4
 
 
@@ -167,3 +169,16 @@ def test_codes_are_moved_as_bytes() -> None:
         carry_out([Move("copy", 4, 5), Move("copy", 5, 3)], cache, host)
     assert host[0].view(torch.uint8)[:, 0].tolist() == [50, 2, 52, 53]
     assert cache[0].view(torch.uint8)[:, 0].tolist() == [53, 1, 2, 1, 1, 1]
+
+
+@linux_with_huge_pages
+@pytest.mark.parametrize("populated", [True, False])
+def test_the_hosts_room_is_taken_only_where_that_is_said(populated: bool) -> None:
+    """Most runs swap nothing, and a pool as large as the cache's would be for nothing."""
+    unit, count = (2**20,), 64
+    cache = [torch.zeros(1, *unit, dtype=torch.int8)]
+    rooms: list[Tensor] = []
+    taken = pages_given(lambda: rooms.extend(allocate_host(cache, count, populated=populated)))
+    later = pages_given(lambda: rooms[0].fill_(1))
+    assert (taken > later) is populated
+    assert (taken + later) >= 32
