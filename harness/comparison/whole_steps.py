@@ -7,7 +7,7 @@ A GPU replays a decode step as a captured graph, a processor computes one of few
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ...reports.format import rounded_percent
 from ..result import Result
@@ -19,25 +19,28 @@ _DIFFER = 0.1
 
 def whole_step_notes(names: Sequence[str], results: Sequence[Result]) -> list[str]:
     """What is said of runs that differ in it: those on GPUs, then those on processors."""
-    named = list(zip(names, results, strict=True))
-    replayed = [(share, name) for name, one in named if (share := _replayed(one)) is not None]
-    called = [(share, name) for name, one in named if (share := _in_one_call(one)) is not None]
-    found: list[str] = []
-    if _differ(replayed):
-        (most, often), (least, seldom) = max(replayed), min(replayed)
-        found.append(
-            f"{often} replayed {rounded_percent(most)} of its steps as graphs and {seldom} "
-            f"{rounded_percent(least)}: what the host takes to launch the others is in their "
-            "difference, whatever planned them"
+    launches = "what the host takes to launch the others"
+    calls = "what single operations take longer in the others"
+    return [
+        *_notes(names, map(_replayed, results), "replayed {} of its steps as graphs", launches),
+        *_notes(names, map(_in_one_call, results), "computed {} of its steps in one call", calls),
+    ]
+
+
+def _notes(
+    names: Sequence[str], shares: Iterable[float | None], did: str, price: str
+) -> Iterator[str]:
+    """One note, where shares differ. did: with a place for the most of them. price: what the steps
+    of the others cost."""
+    named = [(share, name) for name, share in zip(names, shares, strict=True) if share is not None]
+    if not named:
+        return
+    (most, often), (least, seldom) = max(named), min(named)
+    if most - least > _DIFFER:
+        yield (
+            f"{often} {did.format(rounded_percent(most))} and {seldom} {rounded_percent(least)}: "
+            f"{price} is in their difference, whatever planned them"
         )
-    if _differ(called):
-        (most, often), (least, seldom) = max(called), min(called)
-        found.append(
-            f"{often} computed {rounded_percent(most)} of its steps in one call and {seldom} "
-            f"{rounded_percent(least)}: what single operations take longer in the others is in "
-            "their difference, whatever planned them"
-        )
-    return found
 
 
 def _replayed(result: Result) -> float | None:
@@ -55,7 +58,3 @@ def _in_one_call(result: Result) -> float | None:
     if counters.replayed_steps is not None or not result.kernel_calls or not counters.steps:
         return None
     return sum(result.kernel_calls.get("decoder_step", {}).values()) / counters.steps
-
-
-def _differ(shares: Sequence[tuple[float, str]]) -> bool:
-    return bool(shares) and max(shares)[0] - min(shares)[0] > _DIFFER
