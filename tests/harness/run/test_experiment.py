@@ -110,7 +110,8 @@ def test_the_code_of_a_kernel_of_ones_own_is_a_setting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that was edited between two runs left their settings alike."""
-    monkeypatch.setitem(registry._registered, "silu_mul", dict(registry._registered["silu_mul"]))
+    ours = {one.name: one for one in registry.implementations("silu_mul")}  # which it loads
+    monkeypatch.setitem(registry._registered, "silu_mul", ours)
     file = tmp_path / "gates.py"
     file.write_text(
         "from llmbench.kernels.reference.activation import silu_mul as ours\n"
