@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ...engines.reads import why_unread
-from ...reports.format import listed, setting
+from ...reports.format import listed
+from ..comparison.comparability import in_force
 from ..comparison.compare import differing_config
 from ..result import Result
 from .design import Design, option_of
@@ -24,7 +24,7 @@ def beside_axes(design: Design, results: Sequence[Result]) -> Iterator[str]:
     found = {
         one.field: texts
         for one in differing_config(results)
-        if len(texts := _in_force(one.field, one.values, results)) > 1
+        if len(texts := in_force(results, one.field)) > 1
     }
     axes = [axis.name for axis in design.axes]
     for name in _WEIGHTS.union(axes) if _WEIGHTS.intersection(axes) else axes:
@@ -37,13 +37,3 @@ def beside_axes(design: Design, results: Sequence[Result]) -> Iterator[str]:
     options = [option for field in found if (option := option_of(field))]
     how = f"; {listed(options)} would make them equal" if options else ""
     yield f"beside {listed(axes)} the cells differ in {differ}, and an effect may be theirs{how}"
-
-
-def _in_force(field: str, values: Sequence[object], results: Sequence[Result]) -> list[str]:
-    """As it is shown, once each, in the cells that read the setting and have it."""
-    read = (
-        setting(field, value)
-        for value, result in zip(values, results, strict=True)
-        if value is not None and not why_unread(field, result.config)
-    )
-    return list(dict.fromkeys(read))

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...engines.reads import why_unread
 from ...reports.facts import NOT_SAID, UNKNOWN
-from ...reports.format import listed
+from ...reports.format import listed, setting
 from ..result import Result
 from ..storage.settings import setting_of
 from ..storage.store import StoredRun
@@ -128,7 +128,7 @@ def setting_warnings(results: Sequence[Result]) -> Iterator[str]:
         yield "the runs served different models"
     if _differs(results, "kv_memory_bytes"):
         yield "the runs had different KV memory, which alone changes what can run at once"
-    units = _in_force(results, "chunk_unit")
+    units = in_force(results, "chunk_unit")
     if len(units) > 1:
         yield (
             f"the runs cut prompts at multiples of {listed(units)} tokens, which alone changes "
@@ -142,10 +142,11 @@ def setting_warnings(results: Sequence[Result]) -> Iterator[str]:
         )
 
 
-def _in_force(results: Sequence[Result], name: str) -> list[str]:
-    """The values of a setting in the runs that read it and have it, once each."""
+def in_force(results: Sequence[Result], name: str) -> list[str]:
+    """A setting's values as they are shown, once each, in the runs that read it and have it."""
     read = (one.config for one in results if not why_unread(name, one.config))
-    return list(dict.fromkeys(str(one[name]) for one in read if one.get(name) is not None))
+    values = (setting_of(config, name) for config in read)
+    return list(dict.fromkeys(setting(name, value) for value in values if value is not None))
 
 
 def _differs(results: Sequence[Result], *settings: str) -> bool:
